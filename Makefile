@@ -1,0 +1,39 @@
+# One command a job, the same locally and in CI. Everything is installed in .venv, nothing outside it.
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+# Tests and timing gates run one torch thread per process: results must not depend on the number of cores.
+test perf: export OMP_NUM_THREADS = 1
+
+.PHONY: demo test lint perf
+demo: $(VENV)/.core
+	mkdir -p demo
+	$(BIN)/autoprox discover --spaces pit-tiny --datasets cifar100 --evaluations 200 --batch-size 4 --seed 0 \
+	    --run-dir demo/discover --out demo/best.json
+	$(BIN)/autoprox export demo/best.json --format expression
+	$(BIN)/autoprox search --proxy demo/best.json --space pit-tiny --max-params 6.2M --evaluations 50 --seed 0 \
+	    --out demo/arch.json
+
+test: lint
+	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+perf: $(VENV)/.test
+	$(BIN)/python -m pytest -m perf
+
+# Editable, so that an edited source counts at once; what a regular install holds is checked by tests/test_packaging.py.
+$(VENV)/.core: setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.core
+	$(PIP) --editable '.[test]'
+	touch $@

@@ -1,0 +1,153 @@
+"""Capture: build one network, run the passes that some expressions need, and take statistics, features or samples.
+
+Everything here is a function of (space, architecture, settings), so captures are independent of each other: they may
+run in any process, in any order, and give the same bits, since each uses one thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autoprox.errors import InputError
+from autoprox.expression import Expression, statistics
+from autoprox.images import Batch, image_batch, noise_batch
+from autoprox.spaces import get_space
+from autoprox.tensors import Tensors, block_values
+from primitives.measurement import measure
+from primitives.statistics import STATISTICS, SUBMODULES, Statistic
+
+__all__ = ["CaptureSettings", "Network", "block_features", "capture", "grouped", "settings_for"]
+
+Network = tuple[str, str]
+"""Space name and architecture key: the canonical JSON of the architecture."""
+
+
+@dataclass(frozen=True)
+class CaptureSettings:
+    """All that a captured number depends on besides the network and the expression.
+
+    Attributes:
+        batch_size: images in the batch of the ``data`` pass; the ``ones`` pass always runs one.
+        classes: outputs of the classifier.
+        seed: of the initial weights, of the batch and of what a sample takes.
+        init: ``shared``, slices of one source of noise per space, or ``fresh`` noise for each architecture.
+        dataset, data_root: real training images of a data set in a local folder; None: standard normal noise images
+            with uniform labels.
+        device: where the passes run.
+    """
+
+    batch_size: int = 8
+    classes: int = 100
+    seed: int = 0
+    init: str = "shared"
+    dataset: str | None = None
+    data_root: str | None = None
+    device: str = "cpu"
+
+    def to_json(self) -> dict[str, Any]:
+        """The settings as they are recorded; the place of the data on this machine is not one of them."""
+        record = asdict(self)
+        del record["data_root"]
+        return {**record, "dtype": "float32"}
+
+    def key(self) -> str:
+        """Identity in the memo: the content of the batch counts, not where it lies."""
+        return json.dumps({**self.to_json(), "batch": batch_of(self).key}, sort_keys=True)
+
+    def for_features(self, features: Iterable[Expression]) -> CaptureSettings:
+        """The part of the settings that these features depend on, so that a change elsewhere leaves the memo warm."""
+        passes = {s.pass_ for f in features for s in map(STATISTICS.__getitem__, statistics(f)) if s.needs_forward}
+        if "data" in passes:
+            return self
+        return replace(self, batch_size=1, dataset=None, data_root=None)
+
+
+def settings_for(settings: CaptureSettings, dataset: str | None) -> CaptureSettings:
+    """The settings for one data set: with a data root each has its own batch and classes, noise serves all alike."""
+    if settings.data_root is None or dataset is None:
+        return settings
+    from autoprox.images import CLASSES
+
+    return replace(settings, dataset=dataset, classes=CLASSES[dataset])
+
+
+@lru_cache(maxsize=8)
+def batch_of(settings: CaptureSettings) -> Batch:
+    """The batch that the settings describe, read or drawn once per process."""
+    if settings.dataset is not None and settings.data_root is not None:
+        return image_batch(settings.dataset, settings.data_root, settings.batch_size, settings.seed)
+    return noise_batch(settings.batch_size, settings.classes, settings.seed)
+
+
+def _triples(names: Iterable[str]) -> list[tuple[str, str, str]]:
+    found = {(s.pass_, member, s.kind) for s in map(STATISTICS.__getitem__, names) for member in s.members}
+    return sorted(found)
+
+
+def capture(network: Network, names: Sequence[str], settings: CaptureSettings) -> list[dict[str, Tensor]]:
+    """Build a network of a space and measure the single-site statistics behind the named ones.
+
+    Returns:
+        For each block {single-site name: matrix}; see ``primitives.measurement.measure``.
+    """
+    space = get_space(network[0])
+    model = space.network(
+        space.parse(json.loads(network[1])), classes=settings.classes, seed=settings.seed, init=settings.init
+    )
+    try:
+        device = torch.device(settings.device)
+        model = model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {settings.device!r} cannot be used: {error}; 'cpu' always works") from None
+    needs_images = any(STATISTICS[name].needs_forward for name in names)
+    batch = batch_of(settings) if needs_images else None
+    measured = measure(
+        model,
+        _triples(names),
+        SUBMODULES,
+        None if batch is None else batch.images.to(device),
+        None if batch is None else batch.labels.to(device),
+    )
+    return [{Statistic(*triple).name: value for triple, value in block.items()} for block in measured]
+
+
+def grouped(block: dict[str, Tensor], name: str) -> tuple[Tensor, ...]:
+    """The member matrices of a statistic in one block."""
+    statistic = STATISTICS[name]
+    return tuple(block[Statistic(statistic.pass_, member, statistic.kind).name] for member in statistic.members)
+
+
+def block_features(
+    network: Network, features: Sequence[Expression], settings: CaptureSettings
+) -> dict[Expression, np.ndarray[Any, np.dtype[np.float64]]]:
+    """Measure features exactly: each statistic is read once for all of them.
+
+    Returns:
+        {feature: (blocks,) float64}.
+    """
+    names = sorted({name for feature in features for name in statistics(feature)})
+    blocks = capture(network, names, settings)
+    columns: dict[Expression, list[float]] = {feature: [] for feature in features}
+    with torch.no_grad():
+        for i, block in enumerate(blocks):
+            values = block_values(
+                features, lambda name, block=block: Tensors(tuple(m.unsqueeze(0) for m in grouped(block, name)))
+            )
+            for feature, value in values.items():
+                columns[feature].append(float(value))
+            blocks[i] = {}  # frees the block's tensors
+    return {feature: np.array(values) for feature, values in columns.items()}
+
+
+def architecture_digest(network: Network) -> str:
+    """A short name for files."""
+    return hashlib.sha256("|".join(network).encode()).hexdigest()[:24]

@@ -1,0 +1,173 @@
+"""The problem that discovery solves: spaces, networks, labels and the split, taken from benchmarks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autoprox.capture import Network
+from autoprox.errors import InputError
+from autoprox.evaluation import Population
+from autoprox.spaces import get_space
+from benchdata import Benchmark
+from primitives.statistics import ARCHITECTURE_NUMBERS
+
+__all__ = ["FRACTIONS", "MIN_NETWORKS", "PARTS", "Group", "gather", "numbers_of", "split_hash", "split_of"]
+
+PARTS = ("discovery", "selection", "test")
+FRACTIONS = {"discovery": 0.42, "selection": 0.18, "test": 0.40}
+"""60 % for discovery and selection together and 40 % for test, as Auto-Prox divides its benchmark."""
+
+MIN_NETWORKS = 10  # below this a Kendall tau of a part says nothing: its null standard deviation exceeds .25
+
+Labels = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Architectures of one space with their labels.
+
+    Attributes:
+        space: name of the space.
+        networks: (space, architecture key) of each.
+        labels: {data set: (networks,) accuracy in percent, NaN where missing}.
+        label_kinds: {data set: kind of label}.
+        numbers: {architecture number: (networks,)}.
+    """
+
+    space: str
+    networks: tuple[Network, ...]
+    labels: dict[str, Labels]
+    label_kinds: dict[str, str]
+    numbers: dict[str, list[float]]
+
+    def take(self, rows: Sequence[int]) -> Group:
+        """Some of the architectures, in the given order."""
+        index = list(rows)
+        return Group(
+            self.space,
+            tuple(self.networks[i] for i in index),
+            {dataset: column[index] for dataset, column in self.labels.items()},
+            self.label_kinds,
+            {name: [column[i] for i in index] for name, column in self.numbers.items()},
+        )
+
+    def part(self, *names: str) -> Group:
+        """The architectures of some parts of the split, in table order."""
+        parts = split_of(self.networks)
+        return self.take([i for i, network in enumerate(self.networks) if parts[network] in names])
+
+    def population(self) -> Population:
+        """The networks as a population without features yet."""
+        return Population(self.numbers)
+
+    def shuffled(self, rng: np.random.Generator) -> Group:
+        """The same with labels dealt out anew: architectures get one another's labels, the same for all data sets."""
+        order = rng.permutation(len(self.networks))
+        labels = {dataset: column[order] for dataset, column in self.labels.items()}
+        return Group(self.space, self.networks, labels, self.label_kinds, self.numbers)
+
+
+def numbers_of(networks: Sequence[Network], classes: int = 100) -> dict[str, list[float]]:
+    """Architecture numbers in closed form; nothing is built."""
+    rows = []
+    for name, key in networks:
+        space = get_space(name)
+        architecture = space.parse(json.loads(key))
+        rows.append(
+            {
+                "params": space.params(architecture, classes),
+                "flops": space.flops(architecture, classes),
+                "depth": space.depth(architecture),
+                "width": space.width(architecture),
+            }
+        )
+    return {number: [float(row[number]) for row in rows] for number in ARCHITECTURE_NUMBERS}
+
+
+def gather(
+    benchmarks: Iterable[Benchmark],
+    spaces: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    label: str | None = None,
+    least: int = 3,
+) -> list[Group]:
+    """Join benchmarks into one group a space.
+
+    Args:
+        benchmarks: tables; one space may be in several if they agree on no architecture twice.
+        spaces, datasets: which to take; None: all, and the data sets that count by default.
+        label: kind of label; None: each table's default.
+        least: fewest architectures with a label that a data set needs.
+
+    Raises:
+        InputError: a space, data set or label is in no table, or too few architectures have it.
+    """
+    tables = list(benchmarks)
+    every_space = sorted({space for table in tables for space in table.spaces})
+    _check("space", spaces, every_space)
+    every_dataset = sorted({d for table in tables for space in table.spaces for d in table.datasets(space)})
+    _check("data set", datasets, every_dataset)
+    groups = []
+    for name in spaces or every_space:
+        space = get_space(name)
+        rows = [(table, row) for table in tables for row in table.select(name)]
+        networks = [(name, space.key(space.parse(row.architecture))) for _, row in rows]
+        if len(set(networks)) < len(networks):
+            twice = next(network for i, network in enumerate(networks) if network in networks[:i])
+            raise InputError(f"architecture {twice[1]} of {name} is in the given tables twice; give tables without overlap")
+        labels: dict[str, Labels] = {}
+        kinds: dict[str, str] = {}
+        for dataset in datasets or sorted({d for table in tables for d in table.default_datasets}):
+            chosen = {id(table): label or _default_label(table, name, dataset) for table in tables}
+            column = np.array([row.accuracy.get((dataset, chosen[id(table)]), np.nan) for table, row in rows])
+            present = int(np.isfinite(column).sum())
+            if present == 0 and datasets is None:
+                continue
+            if present < least:
+                raise InputError(
+                    f"{present} architectures of {name} have a {chosen[id(tables[0])]} label on {dataset}; at least {least} are needed"
+                )
+            labels[dataset], kinds[dataset] = column, chosen[id(tables[0])]
+        if not labels:
+            raise InputError(f"no architecture of {name} has a label {label!r} on the data sets asked for; 'autoprox bench show' lists labels")
+        groups.append(Group(name, tuple(networks), labels, kinds, numbers_of(networks)))
+    return groups
+
+
+def _default_label(table: Benchmark, space: str, dataset: str) -> str:
+    """The table's default kind, or the only one that the data set has."""
+    kinds = table.labels(space, dataset) if space in table.spaces and dataset in table.datasets(space) else ()
+    return kinds[0] if len(kinds) == 1 else table.default_label
+
+
+def _check(what: str, wanted: Sequence[str] | None, known: Sequence[str]) -> None:
+    for name in wanted or ():
+        if name not in known:
+            raise InputError(f"there is no {what} {name!r} in the ground truth; it has {', '.join(known)}")
+
+
+def split_of(networks: Sequence[Network], fractions: dict[str, float] | None = None) -> dict[Network, str]:
+    """Assign each network to a part, by the order of the hashes of the architectures alone.
+
+    Labels, order of rows and seeds have no influence, so that what was test once is test in every run.
+    """
+    shares = fractions or FRACTIONS
+    order = sorted(networks, key=lambda network: hashlib.sha256("|".join(network).encode()).hexdigest())
+    test = round(shares["test"] * len(order))
+    selection = round(shares["selection"] * len(order))
+    return {
+        network: "test" if i < test else "selection" if i < test + selection else "discovery"
+        for i, network in enumerate(order)
+    }
+
+
+def split_hash(groups: Iterable[Group]) -> str:
+    """Identity of the split: which architecture is in which part."""
+    parts = sorted((*network, part) for group in groups for network, part in split_of(group.networks).items())
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,0 +1,183 @@
+"""What every family of architectures offers, and what the families share: checked fields, forms of the block."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+from autoprox.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+__all__ = ["IMAGE_SIZE", "Architecture", "Init", "LinearInit", "Space"]
+
+Architecture: TypeAlias = Any
+"""One frozen record of choices. Each family has its own dataclass; only the space that made one can read it."""
+
+Init: TypeAlias = Literal["shared", "fresh"]
+LinearInit: TypeAlias = Literal["trunc-normal", "default"]
+
+IMAGE_SIZE = 224
+"""Side of the square input image in pixels, for every space."""
+
+T = TypeVar("T")
+
+
+class Space(ABC):
+    """A family of architectures with its choices. Concrete spaces are frozen dataclasses, so they can be cache keys."""
+
+    name: str
+    description: str
+    linear_init: LinearInit
+    """How the family initialises its Linear layers; the other layers follow one rule (`initialisation.rules`)."""
+
+    @abstractmethod
+    def parse(self, record: Mapping[str, object], /) -> Architecture:
+        """The architecture that a JSON object describes. InputError names the field, what was expected, what found."""
+
+    @abstractmethod
+    def to_json(self, architecture: Architecture) -> dict[str, Any]:
+        """The JSON object that `parse` reads back as the same architecture."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """An architecture with every choice drawn uniformly."""
+
+    @abstractmethod
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """A valid architecture that differs from the given one in one choice."""
+
+    @abstractmethod
+    def crossover(self, a: Architecture, b: Architecture, rng: np.random.Generator) -> Architecture:
+        """A valid architecture with every choice taken from one of the two parents."""
+
+    @abstractmethod
+    def params(self, architecture: Architecture, classes: int = 100) -> int:
+        """Number of trainable parameters, in closed form."""
+
+    @abstractmethod
+    def flops(self, architecture: Architecture, classes: int = 100) -> int:
+        """Multiply-accumulates of one 224 px image, which the field calls FLOPs: matrix products (attention's two
+        among them) and convolutions, without biases, norms, softmax and activations."""
+
+    @abstractmethod
+    def depth(self, architecture: Architecture) -> int:
+        """Number of transformer blocks."""
+
+    @abstractmethod
+    def width(self, architecture: Architecture) -> float:
+        """Mean embedding width over the blocks."""
+
+    @abstractmethod
+    def largest(self) -> Architecture:
+        """The elementwise largest architecture: every network's tensors are leading slices of its tensors."""
+
+    @abstractmethod
+    def choices(self) -> dict[str, str]:
+        """Rows of a table for people: field -> its values."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """Number of architectures that `sample` can return."""
+
+    @abstractmethod
+    def _assemble(self, architecture: Architecture, classes: int) -> torch.nn.Module:
+        """The family's module on torch's current default device, its values unspecified."""
+
+    def key(self, architecture: Architecture) -> str:
+        """Canonical text of an architecture: compact JSON with sorted keys; equal if and only if they are."""
+        return json.dumps(self.to_json(architecture), sort_keys=True, separators=(",", ":"))
+
+    def skeleton(self, architecture: Architecture, classes: int = 100) -> torch.nn.Module:
+        """The network on torch's meta device: all shapes, no memory and no values."""
+        import torch
+
+        if classes < 1:
+            raise InputError(f"{self.name}: the number of classes must be at least 1, but is {classes}")
+        with torch.device("meta"):
+            return self._assemble(architecture, classes)
+
+    def network(self, architecture: Architecture, classes: int, seed: int, init: Init = "shared") -> torch.nn.Module:
+        """An initialised network in evaluation mode, on the CPU, in float32: images (B, 3, 224, 224) -> (B, classes).
+
+        With `init="shared"` all networks of the space and seed take slices of one noise; with `"fresh"` each
+        architecture has its own. The values depend on the arguments alone, never on torch's global generator.
+        """
+        from autoprox.spaces import initialisation
+
+        if init not in ("shared", "fresh"):
+            raise InputError(f"{self.name}: init must be 'shared' or 'fresh', but is {init!r}")
+        noise: initialisation.Noise
+        if init == "shared":
+            noise = initialisation.shared_noise(self, seed, max(classes, initialisation.LARGEST_HEAD))
+        else:
+            noise = initialisation.FreshNoise(seed, self.name, self.key(architecture))
+        model = self.skeleton(architecture, classes).to_empty(device="cpu")
+        initialisation.initialise(model, self.linear_init, noise)
+        return model.eval()
+
+    def build(self, architecture: Architecture, classes: int = 100) -> torch.nn.Module:
+        """The network in training mode, with its family's published initialisation (`network`, fresh, seed 0)."""
+        return self.network(architecture, classes, seed=0, init="fresh").train()
+
+
+def read_fields(space: str, record: object, names: Sequence[str]) -> list[object]:
+    """The values of exactly the named fields of a JSON object, in that order."""
+    wanted = ", ".join(names)
+    if not isinstance(record, Mapping):
+        raise InputError(f"{space} architecture: expected an object with {wanted}, found {reprlib.repr(record)}")
+    missing = [name for name in names if name not in record]
+    unknown = [str(name) for name in record if name not in names]
+    if missing or unknown:
+        found = "; ".join(f"{what} {', '.join(which)}" for what, which in
+                          (("missing:", missing), ("unknown:", unknown)) if which)
+        raise InputError(f"{space} architecture: expected the fields {wanted}, found {found}")
+    return [record[name] for name in names]
+
+
+def read_choice(space: str, field: str, value: object, choices: Sequence[T]) -> T:
+    """The choice that equals the value, so that 4 and 4.0 give one architecture. True is not 1."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        for choice in choices:
+            if choice == value:
+                return choice
+    raise InputError(f"{space} architecture: {field} must be one of {comma(choices)}, found {reprlib.repr(value)}")
+
+
+def read_choices(space: str, field: str, values: object, choices: Sequence[Sequence[T]]) -> tuple[T, ...]:
+    """A list with one value for each of the given choices."""
+    if not isinstance(values, list | tuple) or len(values) != len(choices):
+        found = f"{len(values)} values" if isinstance(values, list | tuple) else reprlib.repr(values)
+        raise InputError(f"{space} architecture: {field} must be a list of {len(choices)} values, found {found}")
+    return tuple(read_choice(space, f"{field}[{i}]", value, choices[i]) for i, value in enumerate(values))
+
+
+def comma(values: Sequence[object]) -> str:
+    """Values for people: `192, 216, 240`."""
+    return ", ".join(str(value) for value in values)
+
+
+def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
+    """One of the choices, uniformly."""
+    return choices[int(rng.integers(len(choices)))]
+
+
+def pick_other(rng: np.random.Generator, choices: Sequence[T], current: T) -> T:
+    """One of the choices that is not the current value, uniformly."""
+    return pick(rng, [choice for choice in choices if choice != current])
+
+
+def block_params(dim: int, hidden: int) -> int:
+    """Parameters of one pre-norm block: two LayerNorms, fused qkv and proj, fc1 and fc2, all with biases."""
+    norms, attention = 4 * dim, 4 * dim * dim + 4 * dim
+    return norms + attention + 2 * dim * hidden + hidden + dim
+
+
+def block_macs(dim: int, hidden: int, tokens: int) -> int:
+    """Multiply-accumulates of one block on one image; the number of heads does not change them."""
+    return tokens * (4 * dim * dim + 2 * dim * hidden) + 2 * tokens * tokens * dim

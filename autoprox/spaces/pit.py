@@ -1,0 +1,176 @@
+"""Pooling-based vision transformers: three stages, with a depth and a number of heads of its own for every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement, product
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from autoprox.errors import InputError
+from autoprox.spaces._space import (
+    IMAGE_SIZE,
+    LinearInit,
+    Space,
+    block_macs,
+    block_params,
+    comma,
+    pick,
+    pick_other,
+    read_choice,
+    read_choices,
+    read_fields,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+__all__ = ["PiTArchitecture", "PiTSpace"]
+
+Triple: TypeAlias = tuple[int, int, int]
+
+PATCH = 16
+STRIDE = 8
+FIRST_SIDE = (IMAGE_SIZE - PATCH) // STRIDE + 1
+SIDES = (FIRST_SIDE, (FIRST_SIDE + 1) // 2, (FIRST_SIDE + 3) // 4)
+"""Side of the token map in each stage: 27, 14, 7."""
+
+
+@dataclass(frozen=True)
+class PiTArchitecture:
+    """Width of one head, MLP ratio, and per stage the numbers of heads and of blocks."""
+
+    base_dim: int
+    mlp_ratio: int
+    num_heads: Triple
+    depth: Triple
+
+    @property
+    def dims(self) -> Triple:
+        """Embedding width of each stage."""
+        first, second, third = self.num_heads
+        return self.base_dim * first, self.base_dim * second, self.base_dim * third
+
+
+@dataclass(frozen=True)
+class PiTSpace(Space):
+    """PiT (Heo et al., ICCV 2021) with the choices of Auto-Prox and TF-TAS.
+
+    `parse` accepts every combination of the stages' choices in which the heads do not decrease: a pooling
+    convolution has one group per input channel, so its output must be at least as wide. `sample` and `mutate` draw
+    depths whose sum lies in `total_depths` only. For pit-tiny these are ViT-Bench-101's 10 triples (sums 12 to 14),
+    the only ones with ground truth, so that `size` is the benchmark's 1,600; TF-TAS-PiT-T (2, 4, 4) still parses.
+    """
+
+    name: str
+    description: str
+    base_dims: tuple[int, ...]
+    mlp_ratios: tuple[int, ...]
+    heads: tuple[int, ...]
+    depths: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    total_depths: tuple[int, ...]
+    linear_init: LinearInit = "default"
+
+    @property
+    def head_triples(self) -> tuple[Triple, ...]:
+        """Numbers of heads per stage that `sample` draws from."""
+        return tuple(combinations_with_replacement(sorted(self.heads), 3))
+
+    @property
+    def depth_triples(self) -> tuple[Triple, ...]:
+        """Depths per stage that `sample` draws from."""
+        return tuple(triple for triple in product(*self.depths) if sum(triple) in self.total_depths)
+
+    def parse(self, record: Mapping[str, object], /) -> PiTArchitecture:
+        base_dim, ratio, heads, depth = read_fields(
+            self.name, record, ("base_dim", "mlp_ratio", "num_heads", "depth"))
+        h1, h2, h3 = read_choices(self.name, "num_heads", heads, [self.heads] * 3)
+        if not h1 <= h2 <= h3:
+            raise InputError(f"{self.name} architecture: num_heads must not decrease from stage to stage, "
+                             f"found {h1}, {h2}, {h3}")
+        d1, d2, d3 = read_choices(self.name, "depth", depth, self.depths)
+        return PiTArchitecture(
+            read_choice(self.name, "base_dim", base_dim, self.base_dims),
+            read_choice(self.name, "mlp_ratio", ratio, self.mlp_ratios),
+            (h1, h2, h3),
+            (d1, d2, d3),
+        )
+
+    def to_json(self, architecture: PiTArchitecture) -> dict[str, Any]:
+        return {
+            "base_dim": architecture.base_dim,
+            "mlp_ratio": architecture.mlp_ratio,
+            "num_heads": list(architecture.num_heads),
+            "depth": list(architecture.depth),
+        }
+
+    def sample(self, rng: np.random.Generator) -> PiTArchitecture:
+        return PiTArchitecture(pick(rng, self.base_dims), pick(rng, self.mlp_ratios), pick(rng, self.head_triples),
+                               pick(rng, self.depth_triples))
+
+    def mutate(self, architecture: PiTArchitecture, rng: np.random.Generator) -> PiTArchitecture:
+        """Draw another value for one of the four fields; triples come from those that `sample` draws from."""
+        fields = {"base_dim": self.base_dims, "mlp_ratio": self.mlp_ratios, "num_heads": self.head_triples,
+                  "depth": self.depth_triples}
+        field = pick(rng, [name for name, choices in fields.items() if len(choices) > 1])
+        if field == "base_dim":
+            return replace(architecture, base_dim=pick_other(rng, self.base_dims, architecture.base_dim))
+        if field == "mlp_ratio":
+            return replace(architecture, mlp_ratio=pick_other(rng, self.mlp_ratios, architecture.mlp_ratio))
+        if field == "num_heads":
+            return replace(architecture, num_heads=pick_other(rng, self.head_triples, architecture.num_heads))
+        return replace(architecture, depth=pick_other(rng, self.depth_triples, architecture.depth))
+
+    def crossover(self, a: PiTArchitecture, b: PiTArchitecture, rng: np.random.Generator) -> PiTArchitecture:
+        """Every field comes from one parent; triples stay whole, so that they stay among the parents' triples."""
+        return PiTArchitecture(
+            pick(rng, (a, b)).base_dim, pick(rng, (a, b)).mlp_ratio, pick(rng, (a, b)).num_heads,
+            pick(rng, (a, b)).depth)
+
+    def params(self, architecture: PiTArchitecture, classes: int = 100) -> int:
+        d1, d2, d3 = architecture.dims
+        embedding = (3 * PATCH**2 + 1) * d1 + SIDES[0] ** 2 * d1 + d1  # patch convolution, position map, CLS
+        blocks = sum(depth * block_params(dim, dim * architecture.mlp_ratio)
+                     for depth, dim in zip(architecture.depth, architecture.dims, strict=True))
+        pooling = sum(10 * wide + narrow * wide + wide for narrow, wide in ((d1, d2), (d2, d3)))
+        return embedding + blocks + pooling + 2 * d3 + d3 * classes + classes
+
+    def flops(self, architecture: PiTArchitecture, classes: int = 100) -> int:
+        d1, d2, d3 = architecture.dims
+        blocks = sum(depth * block_macs(dim, dim * architecture.mlp_ratio, side * side + 1)
+                     for depth, dim, side in zip(architecture.depth, architecture.dims, SIDES, strict=True))
+        pooling = sum(9 * wide * side * side + narrow * wide
+                      for narrow, wide, side in ((d1, d2, SIDES[1]), (d2, d3, SIDES[2])))
+        return SIDES[0] ** 2 * 3 * PATCH**2 * d1 + blocks + pooling + d3 * classes
+
+    def depth(self, architecture: PiTArchitecture) -> int:
+        return sum(architecture.depth)
+
+    def width(self, architecture: PiTArchitecture) -> float:
+        blocks = zip(architecture.depth, architecture.dims, strict=True)
+        return sum(depth * dim for depth, dim in blocks) / sum(architecture.depth)
+
+    def largest(self) -> PiTArchitecture:
+        """The largest that `parse` accepts; its depths may lie outside the triples that `sample` draws from."""
+        heads = max(self.heads)
+        d1, d2, d3 = (max(choices) for choices in self.depths)
+        return PiTArchitecture(max(self.base_dims), max(self.mlp_ratios), (heads, heads, heads), (d1, d2, d3))
+
+    def choices(self) -> dict[str, str]:
+        return {
+            "base_dim": comma(self.base_dims),
+            "mlp_ratio": comma(self.mlp_ratios),
+            "num_heads": f"{comma(self.heads)} per stage, not decreasing",
+            "depth": f"{' | '.join(comma(choices) for choices in self.depths)} per stage; "
+                     f"sampled with {min(self.total_depths)} to {max(self.total_depths)} blocks in all",
+        }
+
+    def size(self) -> int:
+        return len(self.base_dims) * len(self.mlp_ratios) * len(self.head_triples) * len(self.depth_triples)
+
+    def _assemble(self, architecture: PiTArchitecture, classes: int) -> torch.nn.Module:
+        from autoprox.spaces import networks
+
+        return networks.PiT(architecture.dims, architecture.num_heads, architecture.depth, architecture.mlp_ratio,
+                            classes, patch=PATCH, stride=STRIDE)

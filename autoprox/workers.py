@@ -1,0 +1,99 @@
+"""Independent tasks on local processes, in order, with progress; one torch thread each, so their number changes nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from types import TracebackType
+from typing import Any, TypeAlias, TypeVar
+
+from autoprox.errors import InputError, MissingError
+
+__all__ = ["Progress", "Workers", "silent"]
+
+T = TypeVar("T")
+Task = TypeVar("Task")
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Told (stage, steps done, steps in all) as work goes on."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """The progress of library calls: none is shown."""
+
+
+def _start() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _single_thread()
+
+
+def _single_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+class Workers:
+    """A pool of ``count`` processes, started at the first use; with one worker the tasks run in this process."""
+
+    def __init__(self, count: int | None = None) -> None:
+        self.count = (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) or 1
+        if count is not None:
+            if count < 1:
+                raise InputError(f"the number of workers is {count}; expected 1 or more")
+            self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=kind is None, cancel_futures=True)
+            if kind is not None:
+                for process in (self._pool._processes or {}).values():
+                    process.terminate()
+            self._pool = None
+
+    def map(self, function: Callable[[Task], T], tasks: Sequence[Task]) -> Iterator[T]:
+        """Yield function(task) in the order of the tasks; few are in flight at a time, so results do not pile up."""
+        if self.count == 1 or len(tasks) <= 1:
+            _single_thread()
+            yield from map(function, tasks)
+            return
+        if self._pool is None:
+            # spawn, not fork: a forked torch may hang, and a GPU cannot be used after a fork
+            self._pool = ProcessPoolExecutor(self.count, mp_context=get_context("spawn"), initializer=_start)
+        waiting: deque[Future[Any]] = deque()
+        source = iter(tasks)
+        try:
+            for task in source:
+                waiting.append(self._pool.submit(function, task))
+                if len(waiting) >= 4 * self.count:
+                    break
+            while waiting:
+                result: T = waiting.popleft().result()
+                for task in source:
+                    waiting.append(self._pool.submit(function, task))
+                    break
+                yield result
+        except BrokenPipeError as error:  # pragma: no cover - timing decides which of the two is seen
+            raise MissingError(_LOST) from error
+        except OSError:
+            raise
+        except RuntimeError as error:
+            if type(error).__name__ == "BrokenProcessPool":
+                raise MissingError(_LOST) from error
+            raise
+
+
+_LOST = (
+    "a worker process ended unexpectedly, most often for lack of memory; use fewer --workers or a smaller --batch-size, "
+    "and --resume what was running"
+)

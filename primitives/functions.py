@@ -1,0 +1,186 @@
+"""Operators as torch functions. Each works on the last dimension, needs torch alone and leaves its input as it was.
+
+At tensor level the last dimension holds the elements of one block's tensor, at block level the blocks of one network,
+at score level the networks that are scored together. NaN stays NaN: evaluation turns it into ``Invalid``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-9
+LARGEST_EXPONENT = 60.0  # exp(60) ~ 1e26 leaves room to sum and square in float32
+
+
+def identity(x: Tensor) -> Tensor:
+    return x
+
+
+def absolute(x: Tensor) -> Tensor:
+    return x.abs()
+
+
+def negative(x: Tensor) -> Tensor:
+    return -x
+
+
+def log_absolute(x: Tensor) -> Tensor:
+    """log|x|, and 0 where x is 0."""
+    return torch.where(x == 0, torch.ones_like(x), x.abs()).log()
+
+
+def log_positive(x: Tensor) -> Tensor:
+    """log x where x > 0, else 0."""
+    return torch.where(x <= 0, torch.ones_like(x), x).log()
+
+
+def exponential(x: Tensor) -> Tensor:
+    """exp(min(x, 60))."""
+    return x.clamp(max=LARGEST_EXPONENT).exp()
+
+
+def square(x: Tensor) -> Tensor:
+    return x * x
+
+
+def sqrt_absolute(x: Tensor) -> Tensor:
+    return x.abs().sqrt()
+
+
+def sqrt_positive(x: Tensor) -> Tensor:
+    """sqrt(max(x, 0))."""
+    return x.clamp(min=0).sqrt()
+
+
+def sign(x: Tensor) -> Tensor:
+    return torch.where(x.isnan(), x, x.sign())
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    return x.sigmoid()
+
+
+def relu(x: Tensor) -> Tensor:
+    return x.relu()
+
+
+def inverse(x: Tensor) -> Tensor:
+    """1 / (x + 1e-9)."""
+    return 1 / (x + EPSILON)
+
+
+def normalise(x: Tensor) -> Tensor:
+    """(x - mean) / standard deviation; NaN for fewer than two elements."""
+    return (x - x.mean(-1, keepdim=True)) / standard_deviation(x).unsqueeze(-1)
+
+
+def min_max(x: Tensor) -> Tensor:
+    """(x - min) / (max - min); NaN where all elements are equal."""
+    low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
+    return (x - low) / (high - low)
+
+
+def softmax(x: Tensor) -> Tensor:
+    return x.softmax(-1)
+
+
+def log_softmax(x: Tensor) -> Tensor:
+    return x.log_softmax(-1)
+
+
+def rank(x: Tensor) -> Tensor:
+    """Ascending ranks with ties averaged, scaled to (0, 1]; NaN stays NaN."""
+    flat = x.contiguous()
+    ordered = flat.sort(-1).values
+    below = torch.searchsorted(ordered, flat, right=False)
+    through = torch.searchsorted(ordered, flat, right=True)
+    ranks = (below + through + 1).to(x.dtype) / (2 * x.shape[-1])
+    return torch.where(x.isnan(), x, ranks)
+
+
+def total(x: Tensor) -> Tensor:
+    return x.sum(-1)
+
+
+def mean(x: Tensor) -> Tensor:
+    return x.mean(-1)
+
+
+def standard_deviation(x: Tensor) -> Tensor:
+    """Unbiased; NaN for fewer than two elements. Two plain passes: torch's own one-pass kernel is slower."""
+    n = x.shape[-1]
+    if n < 2:
+        return torch.full_like(x[..., 0], torch.nan)
+    return (square(x - x.mean(-1, keepdim=True)).sum(-1) / (n - 1)).sqrt()
+
+
+def maximum_of(x: Tensor) -> Tensor:
+    return x.amax(-1)
+
+
+def minimum_of(x: Tensor) -> Tensor:
+    return x.amin(-1)
+
+
+def l1_norm(x: Tensor) -> Tensor:
+    return x.abs().sum(-1)
+
+
+def l2_norm(x: Tensor) -> Tensor:
+    return square(x).sum(-1).sqrt()
+
+
+def nuclear_norm(s: Tensor) -> Tensor:
+    """Sum of the singular values ``s``."""
+    return s.sum(-1)
+
+
+def spectral_norm(s: Tensor) -> Tensor:
+    """Largest singular value."""
+    return s.amax(-1)
+
+
+def log_determinant(s: Tensor) -> Tensor:
+    """log det(I + X X^T) from the singular values of X."""
+    return square(s).log1p().sum(-1)
+
+
+def effective_rank(s: Tensor) -> Tensor:
+    """exp of the entropy of the normalised singular values."""
+    p = s / s.sum(-1, keepdim=True)
+    return torch.special.entr(p).sum(-1).exp()
+
+
+def stable_rank(s: Tensor) -> Tensor:
+    """Squared Frobenius norm over squared spectral norm."""
+    return square(s).sum(-1) / square(s.amax(-1))
+
+
+def add(x: Tensor, y: Tensor) -> Tensor:
+    return x + y
+
+
+def subtract(x: Tensor, y: Tensor) -> Tensor:
+    return x - y
+
+
+def multiply(x: Tensor, y: Tensor) -> Tensor:
+    return x * y
+
+
+def divide(x: Tensor, y: Tensor) -> Tensor:
+    return x / y
+
+
+def larger(x: Tensor, y: Tensor) -> Tensor:
+    return torch.maximum(x, y)
+
+
+def smaller(x: Tensor, y: Tensor) -> Tensor:
+    return torch.minimum(x, y)
+
+
+def matrix_product(x: Tensor, y: Tensor) -> Tensor:
+    """X Y^T or X^T Y of two (..., m, n) matrices: the longer side is contracted, so the result is the small square."""
+    return x @ y.mT if x.shape[-1] >= x.shape[-2] else x.mT @ y

@@ -1,0 +1,270 @@
+"""The one table of operators. Parser, printers, exports, evaluation and genetic programming are derived from it.
+
+Every record is checked when the table is built: arity, shape, purity, NaN, and each algebraic flag numerically, so that
+a flag that canonical forms rely on cannot be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from primitives import functions as f
+
+__all__ = ["LEVELS", "OPERATORS", "Form", "Operator", "OperatorError", "build_table"]
+
+LEVELS: Final = ("tensor", "block", "score")
+
+# Auto-Prox (Wei et al., AAAI 2024, doi 10.1609/aaai.v38i14.29511) names the primitives; how they treat zero and
+# negative numbers is known from the sibling code LPZero (github.com/pprp/LPZero, lpzero/operators).
+AUTO_PROX = "Wei et al. 2024, Auto-Prox, primitive set"
+ROY = "Roy and Vetterli 2007, The effective rank, EUSIPCO"
+DSS = "Zhou et al. 2022, TF-TAS, DSS-indicator, CVPR"
+ARITHMETIC = "arithmetic"
+
+
+class OperatorError(ValueError):
+    """A record of the table contradicts its function."""
+
+
+class Form(Enum):
+    """What an operator does to the level of its argument."""
+
+    POINTWISE = "element by element"
+    RELATIVE = "element by element, relative to all elements of the last dimension"
+    REDUCTION = "one level down, over the last dimension"
+    SPECTRAL = "tensor to block, from the singular values of the matrix"
+    PRODUCT = "matrix product of two tensors"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of the proxy language.
+
+    Attributes:
+        name: as written in the language; ``symbol`` is how it is printed when it is an infix or prefix operator.
+        arity: number of arguments.
+        form: what it does to levels.
+        function: torch function over the last dimension (spectral ones: over singular values).
+        latex: template with {0}, {1}.
+        source: where it comes from.
+        rescale: corrects a value computed from a sample that stands for ``count`` times as many elements:
+            (value, count) -> value. None: the sample's value is already an estimate of the full one.
+        levels: levels of the arguments it takes.
+        commutative .. fixes_nonnegative: algebra that canonical forms rely on; ``even``: f(-x) = f(x); ``modulus``:
+            f(|x|) = f(x) too; ``fixes_nonnegative``: f(x) = x for x >= 0; ``increasing``: strictly, so it never
+            changes a ranking.
+    """
+
+    name: str
+    arity: int
+    form: Form
+    function: Callable[..., Tensor]
+    latex: str
+    source: str
+    symbol: str = ""
+    rescale: Callable[[Tensor, Tensor], Tensor] | None = None
+    levels: tuple[str, ...] = LEVELS
+    commutative: bool = False
+    idempotent: bool = False
+    involutive: bool = False
+    even: bool = False
+    modulus: bool = False
+    increasing: bool = False
+    nonnegative: bool = False
+    fixes_nonnegative: bool = False
+
+    def result_level(self, level: str) -> str:
+        """The level of the result for arguments of ``level``."""
+        if self.form in (Form.REDUCTION, Form.SPECTRAL):
+            return LEVELS[LEVELS.index(level) + 1]
+        return level
+
+
+def times_count(value: Tensor, count: Tensor) -> Tensor:
+    return value * count
+
+
+def times_root_count(value: Tensor, count: Tensor) -> Tensor:
+    return value * count.sqrt()
+
+
+def over_count(value: Tensor, count: Tensor) -> Tensor:
+    return value / count
+
+
+def minus_log_count(value: Tensor, count: Tensor) -> Tensor:
+    return value - count.log()
+
+
+def _unary(name: str, function: Callable[..., Tensor], latex: str, **flags: bool) -> Operator:
+    return Operator(name, 1, Form.POINTWISE, function, latex, AUTO_PROX, **flags)
+
+
+_REDUCTION = ("tensor", "block")
+_TABLE: Final = (
+    Operator("identity", 1, Form.POINTWISE, f.identity, "{0}", AUTO_PROX, idempotent=True, involutive=True),
+    _unary("abs", f.absolute, r"\left|{0}\right|", even=True, modulus=True, idempotent=True, nonnegative=True, fixes_nonnegative=True),
+    Operator("neg", 1, Form.POINTWISE, f.negative, "-{0}", AUTO_PROX, symbol="-", involutive=True),
+    _unary("log", f.log_absolute, r"\log\left|{0}\right|", even=True, modulus=True),
+    _unary("poslog", f.log_positive, r"\log^{{+}}\left({0}\right)"),
+    _unary("exp", f.exponential, r"\exp\left({0}\right)", increasing=True, nonnegative=True),
+    _unary("square", f.square, r"\left({0}\right)^2", even=True, modulus=True, nonnegative=True),
+    _unary("sqrt", f.sqrt_absolute, r"\sqrt{{\left|{0}\right|}}", even=True, modulus=True, nonnegative=True),
+    _unary("possqrt", f.sqrt_positive, r"\sqrt{{\max\left({0}, 0\right)}}", nonnegative=True),
+    _unary("sign", f.sign, r"\operatorname{{sign}}\left({0}\right)", idempotent=True),
+    _unary("sigmoid", f.sigmoid, r"\sigma\left({0}\right)", increasing=True, nonnegative=True),
+    _unary(
+        "relu", f.relu, r"\operatorname{{relu}}\left({0}\right)", idempotent=True, nonnegative=True, fixes_nonnegative=True
+    ),
+    _unary("inverse", f.inverse, r"\frac{{1}}{{{0}}}"),
+    Operator("normalise", 1, Form.RELATIVE, f.normalise, r"\operatorname{{z}}\left({0}\right)", AUTO_PROX),
+    Operator(
+        "minmax", 1, Form.RELATIVE, f.min_max, r"\operatorname{{minmax}}\left({0}\right)", AUTO_PROX,
+        idempotent=True, nonnegative=True,
+    ),
+    Operator(
+        "softmax", 1, Form.RELATIVE, f.softmax, r"\operatorname{{softmax}}\left({0}\right)", AUTO_PROX,
+        rescale=over_count, nonnegative=True,
+    ),
+    Operator(
+        "logsoftmax", 1, Form.RELATIVE, f.log_softmax, r"\log\operatorname{{softmax}}\left({0}\right)", AUTO_PROX,
+        rescale=minus_log_count,
+    ),
+    Operator(
+        "rank", 1, Form.RELATIVE, f.rank, r"\operatorname{{rank}}\left({0}\right)",
+        "Zhou et al. 2024, T-Razor, TPAMI 46(10), doi 10.1109/tpami.2024.3378781: ranks of the terms of DSS++",
+        levels=("score",), idempotent=True, increasing=True, nonnegative=True,
+    ),
+    Operator("sum", 1, Form.REDUCTION, f.total, r"\sum {0}", ARITHMETIC, rescale=times_count, levels=_REDUCTION),
+    Operator("mean", 1, Form.REDUCTION, f.mean, r"\operatorname{{mean}}\left({0}\right)", AUTO_PROX, levels=_REDUCTION),
+    Operator(
+        "std", 1, Form.REDUCTION, f.standard_deviation, r"\operatorname{{std}}\left({0}\right)", AUTO_PROX,
+        levels=_REDUCTION, even=True, nonnegative=True,
+    ),
+    Operator("max", 1, Form.REDUCTION, f.maximum_of, r"\max\left({0}\right)", ARITHMETIC, levels=_REDUCTION),
+    Operator("min", 1, Form.REDUCTION, f.minimum_of, r"\min\left({0}\right)", ARITHMETIC, levels=_REDUCTION),
+    Operator(
+        "l1", 1, Form.REDUCTION, f.l1_norm, r"\left\|{0}\right\|_1", AUTO_PROX,
+        rescale=times_count, levels=_REDUCTION, even=True, modulus=True, nonnegative=True,
+    ),
+    Operator(
+        "l2", 1, Form.REDUCTION, f.l2_norm, r"\left\|{0}\right\|_2", AUTO_PROX,
+        rescale=times_root_count, levels=_REDUCTION, even=True, modulus=True, nonnegative=True,
+    ),
+    Operator(
+        "nuclear", 1, Form.SPECTRAL, f.nuclear_norm, r"\left\|{0}\right\|_*", DSS,
+        rescale=times_count, levels=("tensor",), even=True, nonnegative=True,
+    ),
+    Operator(
+        "spectral", 1, Form.SPECTRAL, f.spectral_norm, r"\left\|{0}\right\|_\sigma", "largest singular value",
+        levels=("tensor",), even=True, nonnegative=True,
+    ),
+    Operator(
+        "logdet", 1, Form.SPECTRAL, f.log_determinant, r"\log\det\left(I + {0}{0}^\top\right)",
+        "log-determinant of the regularised Gram matrix", rescale=times_count, levels=("tensor",), even=True,
+        nonnegative=True,
+    ),
+    Operator(
+        "erank", 1, Form.SPECTRAL, f.effective_rank, r"\operatorname{{erank}}\left({0}\right)", ROY,
+        rescale=times_count, levels=("tensor",), even=True, nonnegative=True,
+    ),
+    Operator(
+        "srank", 1, Form.SPECTRAL, f.stable_rank, r"\operatorname{{srank}}\left({0}\right)",
+        "Rudelson and Vershynin 2007, numerical rank", rescale=times_count, levels=("tensor",), even=True,
+        nonnegative=True,
+    ),
+    Operator("add", 2, Form.POINTWISE, f.add, "{0} + {1}", AUTO_PROX, symbol="+", commutative=True),
+    Operator("sub", 2, Form.POINTWISE, f.subtract, "{0} - {1}", AUTO_PROX, symbol="-"),
+    Operator("mul", 2, Form.POINTWISE, f.multiply, r"{0} \cdot {1}", AUTO_PROX, symbol="*", commutative=True),
+    Operator("div", 2, Form.POINTWISE, f.divide, r"\frac{{{0}}}{{{1}}}", ARITHMETIC, symbol="/"),
+    Operator(
+        "maximum", 2, Form.POINTWISE, f.larger, r"\max\left({0}, {1}\right)", ARITHMETIC,
+        commutative=True, idempotent=True,
+    ),
+    Operator(
+        "minimum", 2, Form.POINTWISE, f.smaller, r"\min\left({0}, {1}\right)", ARITHMETIC,
+        commutative=True, idempotent=True,
+    ),
+    Operator(
+        "matmul", 2, Form.PRODUCT, f.matrix_product, "{0} {1}^\\top", AUTO_PROX, symbol="@", levels=("tensor",)
+    ),
+)  # fmt: skip
+
+
+def _probe(operator: Operator) -> list[Tensor]:
+    """Arguments with 0, 1, negatives and repeats, (3, 4) each; what singular values can be for spectral operators."""
+    x = torch.tensor([[0.0, 1.0, -1.0, 2.5], [3.0, -0.5, -2.0, 0.25], [1.5, 0.5, 4.0, -3.0]], dtype=torch.float64)
+    y = torch.tensor([[2.0, -1.0, 0.5, 1.0], [-0.25, 3.0, 1.0, -2.0], [0.5, -4.0, 2.0, 1.0]], dtype=torch.float64)
+    arguments = [x, y][: operator.arity]
+    return [x.abs()] if operator.form is Form.SPECTRAL else arguments
+
+
+def check_operator(operator: Operator) -> None:
+    """Check one record against its function.
+
+    Raises:
+        OperatorError: wrong arity or shape, an argument is modified, NaN is swallowed, or a flag does not hold.
+    """
+
+    def require(holds: bool, what: str) -> None:
+        if not holds:
+            raise OperatorError(f"operator {operator.name!r}: {what}")
+
+    fn, arguments = operator.function, _probe(operator)
+    before = [argument.clone() for argument in arguments]
+    try:
+        value = fn(*arguments)
+    except TypeError as error:
+        raise OperatorError(f"operator {operator.name!r}: arity {operator.arity} does not fit its function") from error
+    require(all(map(torch.equal, arguments, before)), "modifies its argument")
+    shapes = {Form.REDUCTION: (3,), Form.SPECTRAL: (3,), Form.PRODUCT: (3, 3)}
+    require(value.shape == shapes.get(operator.form, (3, 4)), f"result has shape {tuple(value.shape)}")
+    require(bool(value.isfinite().all()), "is not finite on 0, 1 and negative numbers")
+    spoilt = fn(*(torch.full_like(argument, torch.nan) for argument in arguments))
+    require(bool(spoilt.isnan().all()), "turns NaN into a number")
+
+    def same(left: Tensor, right: Tensor) -> bool:
+        return torch.allclose(left, right, rtol=1e-9, atol=1e-12)
+
+    x = arguments[0]
+    if operator.commutative:
+        require(same(value, fn(*reversed(arguments))), "is not commutative")
+    if operator.idempotent:
+        require(same(fn(value), value) if operator.arity == 1 else same(fn(x, x), x), "is not idempotent")
+    if operator.involutive:
+        require(same(fn(value), x), "is not its own inverse")
+    if operator.even and operator.form is not Form.SPECTRAL:
+        require(same(fn(-x), value), "is not even")
+    if operator.modulus:
+        require(operator.even and same(fn(x.abs()), value), "depends on signs")
+    if operator.nonnegative:
+        require(bool((value >= 0).all()), "has negative values")
+    if operator.fixes_nonnegative:
+        require(same(fn(x.abs()), x.abs()), "does not keep nonnegative numbers")
+    if operator.increasing:
+        rising = fn(torch.linspace(-3, 3, 13, dtype=torch.float64))
+        require(bool((rising.diff() > 0).all()), "is not strictly increasing")
+
+
+def build_table(operators: Sequence[Operator]) -> dict[str, Operator]:
+    """Check every operator and return them by name.
+
+    Raises:
+        OperatorError: a record is wrong, or two have one name.
+    """
+    table: dict[str, Operator] = {}
+    for operator in operators:
+        if operator.name in table:
+            raise OperatorError(f"operator {operator.name!r} is in the table twice")
+        check_operator(operator)
+        table[operator.name] = operator
+    return table
+
+
+OPERATORS: Final[dict[str, Operator]] = build_table(_TABLE)
