@@ -72,6 +72,8 @@ def _node(operator: Operator, *args: Expression) -> Expression:
         return _node(OPERATORS["neg"], plain) if negative else plain
     if name == "sub" and right.head == "neg":
         return _node(OPERATORS["add"], left, right.args[0])
+    if left.head == "neg" and (right.head == "neg" if name == "add" else name == "sub"):  # -a - b = -(a + b)
+        return _node(OPERATORS["neg"], _node(OPERATORS["add"], left.args[0], right.args[0] if name == "add" else right))
     if name == "add" and right.head == "neg":
         return _node(OPERATORS["sub"], left, right.args[0])
     if name == "add" and left.head == "neg":

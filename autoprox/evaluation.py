@@ -116,5 +116,5 @@ class _UnusableError(Exception):
 def _constant(parts: Sequence[Tensor]) -> bool:
     low = min(float(part.min()) for part in parts)
     high = max(float(part.max()) for part in parts)
-    return high - low <= CONSTANT * max(abs(low), abs(high))
-
+    # an infinite spread is not small beside an infinite size
+    return high - low < float("inf") and high - low <= CONSTANT * max(abs(low), abs(high))

@@ -16,11 +16,12 @@ from deap import base, gp, tools
 
 from autoprox.canonical import canonical
 from autoprox.expression import Expression, complexity, features, fold, kind
-from autoprox.text import to_text
+from autoprox.screening import SPECTRAL_KINDS
+from autoprox.text import parse, to_text
 from primitives.operators import OPERATORS, Form, Operator
 from primitives.statistics import GROUPS, STATISTICS, Statistic
 
-__all__ = ["TERMINALS", "Individual", "breed", "front", "random_expression", "survivors"]
+__all__ = ["TERMINALS", "Individual", "breed", "expressible", "random_expression", "survivors"]
 
 _LINEAR = ("qkv", "proj", "fc1", "fc2")
 
@@ -62,6 +63,10 @@ def _primitives() -> tuple[gp.PrimitiveSetTyped, dict[str, type]]:
     pset = gp.PrimitiveSetTyped("proxy", [], Score)
     for name in TERMINALS:
         pset.addTerminal(name, types[STATISTICS[name].shape_class], name=name)
+        if STATISTICS[name].kind in SPECTRAL_KINDS:  # whole features: no sample tells the spectrum of anything else
+            for operator in OPERATORS.values():
+                if operator.form is Form.SPECTRAL:
+                    pset.addTerminal(name, Block, name=f"{operator.name}({name})")
     for operator in OPERATORS.values():
         for label, type_ in types.items():
             level = label if label in ("score", "block") else "tensor"
@@ -69,8 +74,8 @@ def _primitives() -> tuple[gp.PrimitiveSetTyped, dict[str, type]]:
                 continue
             if level == "score" and operator.form is Form.RELATIVE:
                 continue  # a discovered proxy scores a network on its own
-            if operator.form is Form.SPECTRAL and label.split(".")[-2] in GROUPS:
-                continue  # samples of a group are not matrices
+            if operator.form is Form.SPECTRAL:
+                continue
             result = {"tensor": Block, "block": Score}[level] if operator.result_level(level) != level else type_
             pset.addPrimitive(operator.function, [type_] * operator.arity, result, name=f"{operator.name}:{label}")
     return pset, types
@@ -83,11 +88,15 @@ class _Fitness(base.Fitness):  # type: ignore[misc] # DEAP has no types
 class Individual(gp.PrimitiveTree):  # type: ignore[misc]
     """A candidate as DEAP sees it: a typed tree with the fitness (joint correlation, complexity)."""
 
-    def __init__(self, expression: Expression, value: float) -> None:
+    def __init__(self, expression: Expression, value: float, signature: tuple[float, ...] = ()) -> None:
         super().__init__(_tree(expression))
         self.expression = expression
         self.value = value
+        self.signature = signature
         self.fitness = _Fitness((value, complexity(expression)))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Individual:
+        return Individual(self.expression, self.value, self.signature)
 
 
 def _label(expression: Expression) -> str:
@@ -97,8 +106,8 @@ def _label(expression: Expression) -> str:
 
 def _tree(expression: Expression) -> list[Any]:
     mapping = _primitives()[0].mapping
-    if not expression.args:
-        return [mapping[expression.head]]
+    if not expression.args or OPERATORS[expression.head].form is Form.SPECTRAL:
+        return [mapping[to_text(expression)]]
     head = mapping[f"{expression.head}:{_label(expression.args[0])}"]
     return [head, *(node for arg in expression.args for node in _tree(arg))]
 
@@ -106,8 +115,9 @@ def _tree(expression: Expression) -> list[Any]:
 def _expression(nodes: Sequence[Any]) -> Expression:
     def read(rest: Iterator[Any]) -> Expression:
         node = next(rest)
-        name = node.name.partition(":")[0] if node.arity else node.name
-        return Expression(name, tuple(read(rest) for _ in range(node.arity)))
+        if not node.arity:
+            return parse(node.name)
+        return Expression(node.name.partition(":")[0], tuple(read(rest) for _ in range(node.arity)))
 
     return read(iter(nodes))
 
@@ -136,7 +146,7 @@ def _grow(type_: type, height: int) -> list[Any]:
     """A random tree of a type, in prefix order; inside the fence. DEAP's own needs terminals of every type."""
     pset, _ = _primitives()
     terminals, primitives = pset.terminals[type_], pset.primitives[type_]
-    if terminals and (height <= 0 or not primitives or random.random() < 0.5):
+    if terminals and (height <= 0 or not primitives or random.random() < _TERMINAL.get(type_, 0.5)):
         return [random.choice(terminals)]
     if type_ in (Score, Block) and height <= _least(type_):
         primitives = [p for p in primitives if p.args[0] is not type_]  # straight down
@@ -145,6 +155,10 @@ def _grow(type_: type, height: int) -> list[Any]:
         primitives = [p for p in primitives if p.name.partition(":")[0] == name]
     head = random.choice(primitives)
     return [head, *(node for arg in head.args for node in _grow(arg, height - 1))]
+
+
+# A block's number is more often computed from its tensors than taken from a spectrum.
+_TERMINAL = {Block: 0.2}
 
 
 def _least(type_: type) -> int:
@@ -245,10 +259,3 @@ def survivors(population: Sequence[Individual], size: int) -> list[Individual]:
     chosen: list[Individual] = tools.selNSGA2(list(population), min(size, len(population)))
     best = max(population, key=lambda i: (i.value, -complexity(i.expression), to_text(i.expression)))
     return chosen if best in chosen else [best, *chosen[:-1]]
-
-
-def front(population: Sequence[Individual]) -> list[Individual]:
-    """The Pareto front, simplest first."""
-    archive = tools.ParetoFront(similar=lambda a, b: a.fitness == b.fitness)
-    archive.update(population)
-    return sorted(archive, key=lambda i: (complexity(i.expression), to_text(i.expression)))

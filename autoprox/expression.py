@@ -59,9 +59,7 @@ class Kind:
     shape: str = ""
 
 
-def fold(
-    expression: Expression, leaf: Callable[[str], T], node: Callable[[Operator, tuple[T, ...]], T]
-) -> T:
+def fold(expression: Expression, leaf: Callable[[str], T], node: Callable[[Operator, tuple[T, ...]], T]) -> T:
     """Combine bottom-up; equal sub-expressions are visited once."""
     done: dict[Expression, T] = {}
 
@@ -220,15 +218,25 @@ def from_json(nodes: Sequence[Mapping[str, Any]]) -> Expression:
         InputError: not such a list, or a name or arity is unknown.
     """
     built: list[Expression] = []
+    sizes: list[int] = []  # of the written-out trees: sharing could hide an exponential one
     for i, record in enumerate(nodes):
         try:
             head, places = record["head"], record["args"]
             args = tuple(built[place] for place in places if isinstance(place, int) and place >= 0)
         except (KeyError, TypeError, IndexError):
-            raise InputError(f"node {i}: expected {{'head', 'args'}} with args before their user, found {record!r}") from None
-        arity = OPERATORS[head].arity if head in OPERATORS else 0 if head in _leaf_names() else -1
+            raise InputError(
+                f"node {i}: expected {{'head', 'args'}} with args before their user, found {record!r}"
+            ) from None
+        arity = -1
+        if isinstance(head, str):
+            arity = OPERATORS[head].arity if head in OPERATORS else 0 if head in _leaf_names() else -1
         if arity != len(args) or len(args) != len(places):
             raise InputError(f"node {i}: {head!r} with {len(places)} arguments does not exist in the proxy language")
+        sizes.append(1 + sum(sizes[place] for place in places))
+        if sizes[-1] > MAX_SIZE:
+            raise InputError(
+                f"node {i}: the expression has more than {MAX_SIZE} nodes, which is the most that is accepted"
+            )
         built.append(Expression(head, args))
     if not built:
         raise InputError("an expression has at least one node, found an empty list")

@@ -46,7 +46,11 @@ class Fitness:
         self.mode = mode
         self.pairs: tuple[Pair, ...] = tuple((group.space, dataset) for group in groups for dataset in group.labels)
         self._targets = [KendallTargets(np.stack(list(group.labels.values()))) for group in groups]
-        self._sizes = [KendallTargets(np.array(group.numbers["params"])) for group in groups]
+        # a label that is missing in a tau is missing in its partial tau
+        self._sizes = [
+            KendallTargets(np.where(np.isnan(targets.labels), np.nan, group.numbers["params"]))
+            for targets, group in zip(self._targets, groups, strict=True)
+        ]
         self.params = np.concatenate(
             [targets.of(group.numbers["params"]) for targets, group in zip(self._targets, groups, strict=True)]
         )
@@ -66,12 +70,7 @@ class Fitness:
         return 0.0 if self.mode == "partial" else _JOIN[self.mode](self.params)
 
     def _partial(self, scores: Sequence[Taus], taus: Taus) -> Taus:
-        with_size = np.concatenate(
-            [
-                np.repeat(sizes.of(column), targets.d)
-                for sizes, targets, column in zip(self._sizes, self._targets, scores, strict=True)
-            ]
-        )
+        with_size = np.concatenate([sizes.of(column) for sizes, column in zip(self._sizes, scores, strict=True)])
         rest = (1 - with_size**2) * (1 - self.params**2)
-        # a proxy that orders exactly like size knows nothing beyond it
-        return np.where(rest > 1e-12, (taus - with_size * self.params) / np.sqrt(np.maximum(rest, 1e-12)), 0.0)
+        # a proxy that orders exactly like size knows nothing beyond it; an undefined tau stays NaN
+        return np.where(rest <= 1e-12, 0.0, (taus - with_size * self.params) / np.sqrt(np.maximum(rest, 1e-12)))

@@ -116,26 +116,31 @@ def gather(
     groups = []
     for name in spaces or every_space:
         space = get_space(name)
-        rows = [(table, row) for table in tables for row in table.select(name)]
+        holding = [table for table in tables if name in table.spaces]
+        rows = [(table, row) for table in holding for row in table.select(name)]
         networks = [(name, space.key(space.parse(row.architecture))) for _, row in rows]
         if len(set(networks)) < len(networks):
             twice = next(network for i, network in enumerate(networks) if network in networks[:i])
-            raise InputError(f"architecture {twice[1]} of {name} is in the given tables twice; give tables without overlap")
+            raise InputError(
+                f"architecture {twice[1]} of {name} is in the given tables twice; give tables without overlap"
+            )
         labels: dict[str, Labels] = {}
         kinds: dict[str, str] = {}
-        for dataset in datasets or sorted({d for table in tables for d in table.default_datasets}):
-            chosen = {id(table): label or _default_label(table, name, dataset) for table in tables}
+        for dataset in datasets or sorted({d for table in holding for d in table.default_datasets}):
+            chosen = {id(table): label or _default_label(table, name, dataset) for table in holding}
             column = np.array([row.accuracy.get((dataset, chosen[id(table)]), np.nan) for table, row in rows])
             present = int(np.isfinite(column).sum())
             if present == 0 and datasets is None:
                 continue
             if present < least:
                 raise InputError(
-                    f"{present} architectures of {name} have a {chosen[id(tables[0])]} label on {dataset}; at least {least} are needed"
+                    f"{present} architectures of {name} have a {chosen[id(holding[0])]} label on {dataset}; at least {least} are needed"
                 )
-            labels[dataset], kinds[dataset] = column, chosen[id(tables[0])]
+            labels[dataset], kinds[dataset] = column, chosen[id(holding[0])]
         if not labels:
-            raise InputError(f"no architecture of {name} has a label {label!r} on the data sets asked for; 'autoprox bench show' lists labels")
+            raise InputError(
+                f"no architecture of {name} has a label {label!r} on the data sets asked for; 'autoprox bench show' lists labels"
+            )
         groups.append(Group(name, tuple(networks), labels, kinds, numbers_of(networks)))
     return groups
 

@@ -1,7 +1,8 @@
 """Screening: a seeded sample of every statistic of every network, kept on disk, so that any feature costs milliseconds.
 
-A screened number estimates the exact one: sums are scaled to the full size, singular values to the full matrix. It decides
-which candidates are worth an exact measurement and nothing else.
+A screened number estimates the exact one: a sum over the sample is scaled to the full size. Singular values cannot be
+estimated from a part of a matrix, so those of weights and gradients are kept whole. Screening decides which candidates
+are worth an exact measurement and nothing else.
 """
 
 from __future__ import annotations
@@ -20,29 +21,34 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from autoprox.capture import CaptureSettings, Network, architecture_digest, capture, grouped
-from autoprox.errors import MissingError
-from autoprox.expression import Expression
+from autoprox.errors import InputError, MissingError
+from autoprox.expression import Expression, statistics
 from autoprox.files import replacing
-from autoprox.tensors import Tensors, block_values, needs_matrices
+from autoprox.tensors import Tensors, block_values
 from autoprox.workers import Progress, Workers, silent
-from primitives.statistics import GROUPS, STATISTICS
+from primitives.operators import OPERATORS, Form
+from primitives.statistics import STATISTICS
 
-__all__ = ["ELEMENTS", "SIDE", "Screen", "take_samples"]
+__all__ = ["ELEMENTS", "SPECTRAL_KINDS", "Screen", "take_samples"]
 
-ELEMENTS = 1024  # of each statistic of each block: 3 % standard error of a mean of |normal| numbers, before blocks are joined
-SIDE = 32  # of the square sample that spectral operators see
+ELEMENTS = (
+    1024  # of each statistic of each block: 3 % standard error of a mean of |normal| numbers, before blocks are joined
+)
 _CHUNK = 8  # networks evaluated together: their rows of one statistic stay in a core's cache
-_GENERATION = 1
+SPECTRAL_KINDS = ("weight", "grad")  # kinds of statistics whose singular values are kept
+_GENERATION = 2
 
 
 def _positions(length: int, count: int, seed: str) -> Tensor:
     """``count`` ascending positions below ``length``, one from each of ``count`` equal strata."""
     source = np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big"))
     # the same relative positions in every network: differences between networks are not differences of luck
-    return torch.from_numpy(((np.arange(count) + source.random(count)) * (length / count)).astype(np.int64).clip(0, length - 1))
+    return torch.from_numpy(
+        ((np.arange(count) + source.random(count)) * (length / count)).astype(np.int64).clip(0, length - 1)
+    )
 
 
-def _sample_block(block: dict[str, Tensor], name: str, seed: str) -> dict[str, Tensor]:
+def _sample_block(block: dict[str, Tensor], name: str, width: int, seed: str) -> dict[str, Tensor]:
     statistic = STATISTICS[name]
     members = grouped(block, name)
     flat = members[0].flatten() if len(members) == 1 else torch.cat([m.flatten() for m in members])
@@ -51,11 +57,10 @@ def _sample_block(block: dict[str, Tensor], name: str, seed: str) -> dict[str, T
         "elements": flat[_positions(flat.numel(), ELEMENTS, seed).to(flat.device)],
         "count": torch.tensor(flat.numel() / ELEMENTS),
     }
-    if statistic.site not in GROUPS:
-        matrix = members[0] if members[0].shape[0] <= members[0].shape[1] else members[0].mT
-        rows, columns = (_positions(n, SIDE, f"{seed}|{i}").to(flat.device) for i, n in enumerate(matrix.shape))
-        picked["matrix"] = matrix[rows][:, columns].contiguous()
-        picked["short"], picked["long"] = (torch.tensor(n / SIDE) for n in matrix.shape)
+    if statistic.kind in SPECTRAL_KINDS:
+        values = Tensors(tuple(member.unsqueeze(0) for member in members)).singular_values()[0]
+        # zeros change no spectral operator, so that rows of all blocks have one length
+        picked["spectrum"] = torch.nn.functional.pad(values, (0, width - len(values)))
     return picked
 
 
@@ -64,7 +69,10 @@ def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> None:
     blocks = capture(network, names, settings)
     table: dict[str, Tensor] = {}
     for name in names:
-        rows = [_sample_block(block, name, f"{settings.seed}|{network[0]}|{i}") for i, block in enumerate(blocks)]
+        width = max(sum(min(member.shape) for member in grouped(block, name)) for block in blocks)
+        rows = [
+            _sample_block(block, name, width, f"{settings.seed}|{network[0]}|{i}") for i, block in enumerate(blocks)
+        ]
         for part in rows[0]:
             table[f"{name}|{part}"] = torch.stack([row[part] for row in rows]).float().cpu()
     with replacing(Path(path)) as temporary:
@@ -87,7 +95,7 @@ def take_samples(
         MissingError: the folder cannot be written.
     """
     wanted = tuple(sorted(names))
-    key = hashlib.sha256(f"{_GENERATION}|{ELEMENTS}|{SIDE}|{settings.key()}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{_GENERATION}|{ELEMENTS}|{settings.key()}".encode()).hexdigest()[:24]
     place = folder / key
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -131,8 +139,20 @@ class Screen:
     def _rows(self, key: str) -> Tensor:
         """A sampled part of all networks, blocks one after the other; read once."""
         if key not in self._tables:
-            self._tables[key] = torch.cat([self._read(path, key) for path in self._paths])
+            parts = [self._read(path, key) for path in self._paths]
+            if key.endswith("|spectrum"):
+                width = max(part.shape[1] for part in parts)
+                parts = [torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in parts]
+            self._tables[key] = torch.cat(parts)
         return self._tables[key]
+
+    def _leaf(self, name: str) -> tuple[Tensor, Tensor]:
+        return self._rows(f"{name}|elements").unsqueeze(1), self._rows(f"{name}|count")
+
+    def _spectrum(self, expression: Expression) -> Tensor:
+        if expression.args or STATISTICS[expression.head].kind not in SPECTRAL_KINDS:
+            raise InputError(f"the singular values of {expression} can only be measured exactly, not on samples")
+        return self._rows(f"{expression.head}|spectrum")
 
     def measured(
         self, features: Sequence[Expression], threads: int = 1
@@ -143,12 +163,12 @@ class Screen:
             {feature: for each network (blocks,) float64}.
         """
         torch.set_num_threads(1)
-        matrices = [feature for feature in features if needs_matrices(feature)]
-        elements = [feature for feature in features if not needs_matrices(feature)]
         for feature in features:  # read before the threads start
-            for name in _leaves(feature):
-                for part in ("matrix", "short", "long") if needs_matrices(feature) else ("elements", "count"):
-                    self._rows(f"{name}|{part}")
+            if OPERATORS[feature.head].form is Form.SPECTRAL:
+                self._spectrum(feature.args[0])
+            else:
+                for name in statistics(feature):
+                    self._leaf(name)
         starts = np.cumsum([0, *self._blocks])
         chunks = [
             slice(int(starts[i]), int(starts[min(i + _CHUNK, len(self._blocks))]))
@@ -156,21 +176,14 @@ class Screen:
         ]
 
         def evaluate(rows: slice) -> dict[Expression, Tensor]:
-            def element_leaf(name: str) -> Tensors:
-                return Tensors((self._rows(f"{name}|elements")[rows].unsqueeze(1),), self._rows(f"{name}|count")[rows])
-
-            def matrix_leaf(name: str) -> Tensors:
-                short, long = (self._rows(f"{name}|{side}")[rows] for side in ("short", "long"))
-                return Tensors((self._rows(f"{name}|matrix")[rows],), short * long, short, long)
-
             with torch.no_grad():
-                return block_values(elements, element_leaf) | block_values(matrices, matrix_leaf)
+                return block_values(
+                    features,
+                    lambda name: Tensors((self._leaf(name)[0][rows],), self._leaf(name)[1][rows]),
+                    lambda expression: self._spectrum(expression)[rows],
+                )
 
         with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(evaluate, chunks))
         joined = {feature: torch.cat([part[feature] for part in parts]).numpy() for feature in features}
         return {feature: np.split(column, starts[1:-1]) for feature, column in joined.items()}
-
-
-def _leaves(feature: Expression) -> list[str]:
-    return [name for arg in feature.args for name in _leaves(arg)] if feature.args else [feature.head]

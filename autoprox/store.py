@@ -66,9 +66,7 @@ class FeatureStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def read(
-        self, settings: str, networks: Sequence[str], features: Sequence[str]
-    ) -> dict[str, dict[str, Values]]:
+    def read(self, settings: str, networks: Sequence[str], features: Sequence[str]) -> dict[str, dict[str, Values]]:
         """Return {network: {feature: (blocks,)}} of what is known of these."""
         found: dict[str, dict[str, Values]] = {network: {} for network in networks}
         try:
@@ -76,7 +74,9 @@ class FeatureStore:
             columns = {self._id("networks", _name(settings, n), create=False): n for n in networks}
             for feature, row in rows.items():
                 if row is not None:
-                    for network, blob in self._db.execute("SELECT network, blocks FROM numbers WHERE feature = ?", (row,)):
+                    for network, blob in self._db.execute(
+                        "SELECT network, blocks FROM numbers WHERE feature = ?", (row,)
+                    ):
                         if network in columns:
                             found[columns[network]][feature] = np.frombuffer(blob, "<f8")
         except sqlite3.Error as error:

@@ -37,12 +37,17 @@ def parse(text: str) -> Expression:
     """
     if len(text) > MAX_LENGTH:
         raise InputError(f"the expression has {len(text)} characters; at most {MAX_LENGTH} are accepted")
+    if not text.isascii():  # Python would read look-alikes such as a full-width letter as the plain one
+        odd = next(character for character in text if not character.isascii())
+        raise InputError(f"not an expression: {odd!a} in {_clip(text)!a}; only plain ASCII characters are accepted")
     nesting = deepest = 0
     for character in text:
         nesting += (character in "([{") - (character in ")]}")
         deepest = max(deepest, nesting)
     if deepest > _MAX_NESTING:
-        raise InputError(f"the expression is too deep: brackets nest {deepest} levels, at most {_MAX_NESTING} are accepted")
+        raise InputError(
+            f"the expression is too deep: brackets nest {deepest} levels, at most {_MAX_NESTING} are accepted"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python comments on odd input such as '1()'; our error is clearer
@@ -71,7 +76,9 @@ class _Reader:
     def read(self, node: ast.expr, depth: int) -> Expression:
         self.nodes += 1
         if self.nodes > MAX_SIZE or depth >= MAX_DEPTH:
-            raise InputError(f"the expression is too large; at most {MAX_SIZE} nodes and depth {MAX_DEPTH} are accepted")
+            raise InputError(
+                f"the expression is too large; at most {MAX_SIZE} nodes and depth {MAX_DEPTH} are accepted"
+            )
         match node:
             case ast.BinOp(left, op, right) if type(op) in _BINARY:
                 return Expression(_BINARY[type(op)], (self.read(left, depth + 1), self.read(right, depth + 1)))
@@ -89,7 +96,9 @@ class _Reader:
 
     def call(self, name: str, args: list[ast.expr], depth: int) -> Expression:
         if name not in OPERATORS:
-            raise InputError(f"there is no operator {_clip(name)!r}{_suggest(name, OPERATORS)}; 'autoprox primitives' lists them")
+            raise InputError(
+                f"there is no operator {_clip(name)!r}{_suggest(name, OPERATORS)}; 'autoprox primitives' lists them"
+            )
         arity = OPERATORS[name].arity
         if len(args) != arity:
             raise InputError(f"{name!r} takes {arity} argument{'s' * (arity > 1)}, found {len(args)}")
@@ -105,8 +114,9 @@ class _Reader:
             found = ast.get_source_segment(self.text, node) or "?"
             raise InputError(f"{_clip(found)!r} is not the name of a statistic: expected site.kind such as qkv.weight")
         name = ".".join([walk.id, *reversed(parts)])
-        if name.startswith("data."):  # the default pass may be written
-            name = name.removeprefix("data.")
+        plain = STATISTICS.get(name.removeprefix("data."))
+        if plain is not None and plain.pass_ == "data":  # the default pass may be written
+            name = plain.name
         if name in OPERATORS:
             raise InputError(f"{name!r} is an operator: write it with its arguments, {name}(...)")
         if name not in STATISTICS and name not in ARCHITECTURE_NUMBERS:
@@ -147,30 +157,39 @@ def _bracket(part: tuple[str, int], least: int, style: str = "({})") -> str:
 
 
 def to_latex(expression: Expression) -> str:
-    """Print as LaTeX mathematics (without dollar signs)."""
-    brackets = r"\left({}\right)"
+    """Print as LaTeX mathematics (without dollar signs). The element-wise product of tensors is written as such."""
 
-    def leaf(name: str) -> tuple[str, int]:
+    def leaf(name: str) -> tuple[str, int, str]:
         if name in ARCHITECTURE_NUMBERS:
-            return rf"\mathrm{{{name}}}", _ATOM
+            return rf"\mathrm{{{name}}}", _LATEX_SYMBOL, "score"
         statistic = STATISTICS[name]
         upper = "" if statistic.pass_ == "data" else rf"^{{\mathrm{{{statistic.pass_}}}}}"
-        return _SYMBOLS[statistic.kind] + rf"_{{\mathrm{{{statistic.site}}}}}" + upper, _ATOM
+        return _SYMBOLS[statistic.kind] + rf"_{{\mathrm{{{statistic.site}}}}}" + upper, _LATEX_SYMBOL, "tensor"
 
-    def node(operator: Operator, args: tuple[tuple[str, int], ...]) -> tuple[str, int]:
-        if operator.symbol == "/":
-            return operator.latex.format(*(text for text, _ in args)), _ATOM
-        if operator.arity == 2 and operator.symbol:
-            precedence = _INFIX[operator.symbol]
-            left, right = _bracket(args[0], precedence, brackets), _bracket(args[1], precedence + 1, brackets)
-            return operator.latex.format(left, right), precedence
-        if operator.name in ("neg", "sum", "logdet"):  # no brackets of their own
-            return operator.latex.format(_bracket(args[0], _ATOM, brackets)), 2
-        return operator.latex.format(*(text for text, _ in args)), _ATOM
+    def node(operator: Operator, args: tuple[tuple[str, int, str], ...]) -> tuple[str, int, str]:
+        precedence, *least = _LATEX.get(operator.name, _LATEX_FUNCTION)
+        parts = [_bracket(arg[:2], limit, r"\left({}\right)") for arg, limit in zip(args, least, strict=False)]
+        level = args[0][2]
+        template = operator.latex.replace(r"\cdot", r"\odot") if level == "tensor" else operator.latex
+        return template.format(*parts), precedence, operator.result_level(level)
 
     return fold(expression, leaf, node)[0]
 
 
+# How tightly a printed operator binds, and how tightly its arguments have to bind to go without brackets. A sum reaches
+# to the next + or -; what gets an exponent is a symbol or in brackets.
+_LATEX_SYMBOL = 6
+_LATEX_FUNCTION = (5, 0, 0)  # has brackets of its own
+_LATEX = {
+    "add": (1, 1, 2),
+    "sub": (1, 1, 2),
+    "neg": (1, 2),
+    "sum": (2, 2),
+    "mul": (3, 3, 4),
+    "matmul": (4, _LATEX_SYMBOL, _LATEX_SYMBOL),
+    "logdet": (5, _LATEX_SYMBOL),
+    "identity": (0, 0),
+}
 _SYMBOLS = {
     "weight": "W",
     "grad": r"\nabla W",

@@ -55,9 +55,10 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._pool is not None:
+            processes = list((self._pool._processes or {}).values())  # the pool forgets them at its shutdown
             self._pool.shutdown(wait=kind is None, cancel_futures=True)
             if kind is not None:
-                for process in (self._pool._processes or {}).values():
+                for process in processes:
                     process.terminate()
             self._pool = None
 

@@ -137,7 +137,12 @@ def run_pass(
                     continue
 
                 def keep(
-                    _: nn.Module, args: tuple[Tensor, ...], output: Tensor, i: int = i, site: str = site, kind: str = kind
+                    _: nn.Module,
+                    args: tuple[Tensor, ...],
+                    output: Tensor,
+                    i: int = i,
+                    site: str = site,
+                    kind: str = kind,
                 ) -> None:
                     if kind == "output_grad":
                         sources.append((i, (site, kind), output))
@@ -155,4 +160,12 @@ def run_pass(
     finally:
         for handle in handles:
             handle.remove()
+    for block, kept in zip(blocks, values, strict=True):
+        for site, kind in needed:
+            if (site, kind) not in kept:
+                path = MAP_MODULE if kind == "map" else paths[site]
+                raise ValueError(
+                    f"{type(block).__name__} never calls its '{path}', where {site}.{kind} is taken"
+                    + " (a fused attention forms no map: switch it off)" * (kind == "map")
+                )
     return [{key: value.reshape(-1, value.shape[-1]) for key, value in block.items()} for block in values]

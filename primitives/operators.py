@@ -159,24 +159,24 @@ _TABLE: Final = (
     ),
     Operator(
         "nuclear", 1, Form.SPECTRAL, f.nuclear_norm, r"\left\|{0}\right\|_*", DSS,
-        rescale=times_count, levels=("tensor",), even=True, nonnegative=True,
+        levels=("tensor",), even=True, nonnegative=True,
     ),
     Operator(
         "spectral", 1, Form.SPECTRAL, f.spectral_norm, r"\left\|{0}\right\|_\sigma", "largest singular value",
         levels=("tensor",), even=True, nonnegative=True,
     ),
     Operator(
-        "logdet", 1, Form.SPECTRAL, f.log_determinant, r"\log\det\left(I + {0}{0}^\top\right)",
-        "log-determinant of the regularised Gram matrix", rescale=times_count, levels=("tensor",), even=True,
+        "logdet", 1, Form.SPECTRAL, f.log_determinant, r"\log\det\left(I + {0} {{{0}}}^\top\right)",
+        "log-determinant of the regularised Gram matrix", levels=("tensor",), even=True,
         nonnegative=True,
     ),
     Operator(
         "erank", 1, Form.SPECTRAL, f.effective_rank, r"\operatorname{{erank}}\left({0}\right)", ROY,
-        rescale=times_count, levels=("tensor",), even=True, nonnegative=True,
+        levels=("tensor",), even=True, nonnegative=True,
     ),
     Operator(
         "srank", 1, Form.SPECTRAL, f.stable_rank, r"\operatorname{{srank}}\left({0}\right)",
-        "Rudelson and Vershynin 2007, numerical rank", rescale=times_count, levels=("tensor",), even=True,
+        "Rudelson and Vershynin 2007, numerical rank", levels=("tensor",), even=True,
         nonnegative=True,
     ),
     Operator("add", 2, Form.POINTWISE, f.add, "{0} + {1}", AUTO_PROX, symbol="+", commutative=True),
@@ -192,7 +192,7 @@ _TABLE: Final = (
         commutative=True, idempotent=True,
     ),
     Operator(
-        "matmul", 2, Form.PRODUCT, f.matrix_product, "{0} {1}^\\top", AUTO_PROX, symbol="@", levels=("tensor",)
+        "matmul", 2, Form.PRODUCT, f.matrix_product, r"{0} {{{1}}}^\top", AUTO_PROX, symbol="@", levels=("tensor",)
     ),
 )  # fmt: skip
 

@@ -247,3 +247,16 @@ def test_the_largest_architecture_bounds_all_others(space: Space, seed: int) -> 
     assert space.parse(space.to_json(largest)) == largest
     for count in (space.params, space.flops, space.depth, space.width):
         assert count(architecture) <= count(largest)
+
+
+def test_the_smallest_architecture_bounds_all_others() -> None:
+    assert isinstance(PIT, PiTSpace)
+    fields = (PIT.base_dims, PIT.mlp_ratios, PIT.head_triples, PIT.depth_triples)
+    every_pit = [type(PIT.largest())(*values) for values in product(*fields)]
+    rng = np.random.default_rng(3)
+    for space, others in ((PIT, every_pit), (SUB, [SUB.sample(rng) for _ in range(500)])):
+        for name in ("params", "flops"):
+            count, smallest = getattr(space, name), space.smallest(name)
+            assert space.parse(space.to_json(smallest)) == smallest
+            assert count(smallest) <= min(map(count, others))
+            assert space is SUB or count(smallest) == min(map(count, others))

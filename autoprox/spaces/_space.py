@@ -78,6 +78,10 @@ class Space(ABC):
         """The elementwise largest architecture: every network's tensors are leading slices of its tensors."""
 
     @abstractmethod
+    def smallest(self, count: Literal["params", "flops"] = "params") -> Architecture:
+        """An architecture with the fewest parameters, or FLOPs, of all that `sample` can return."""
+
+    @abstractmethod
     def choices(self) -> dict[str, str]:
         """Rows of a table for people: field -> its values."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from autoprox.spaces._space import (
     IMAGE_SIZE,
@@ -140,6 +140,10 @@ class AutoFormerSubSpace(Space):
     def largest(self) -> AutoFormerArchitecture:
         depth = max(self.depths)
         return AutoFormerArchitecture(max(self.embed_dims), (max(self.heads),) * depth, (max(self.mlp_ratios),) * depth)
+
+    def smallest(self, count: Literal["params", "flops"] = "params") -> AutoFormerArchitecture:
+        depth = min(self.depths)
+        return AutoFormerArchitecture(min(self.embed_dims), (min(self.heads),) * depth, (min(self.mlp_ratios),) * depth)
 
     def choices(self) -> dict[str, str]:
         return {

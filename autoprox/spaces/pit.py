@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, product
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from autoprox.errors import InputError
 from autoprox.spaces._space import (
@@ -156,6 +156,13 @@ class PiTSpace(Space):
         heads = max(self.heads)
         d1, d2, d3 = (max(choices) for choices in self.depths)
         return PiTArchitecture(max(self.base_dims), max(self.mlp_ratios), (heads, heads, heads), (d1, d2, d3))
+
+    def smallest(self, count: Literal["params", "flops"] = "params") -> PiTArchitecture:
+        """Where the blocks are matters: a block of the first stage is cheap in parameters and expensive in FLOPs."""
+        heads = min(self.heads)
+        candidates = [PiTArchitecture(min(self.base_dims), min(self.mlp_ratios), (heads, heads, heads), depth)
+                      for depth in self.depth_triples]
+        return min(candidates, key=self.params if count == "params" else self.flops)
 
     def choices(self) -> dict[str, str]:
         return {

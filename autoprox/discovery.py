@@ -1,0 +1,454 @@
+"""Discovery: evolve on samples of the discovery architectures, measure finalists exactly, choose, test once."""
+
+from __future__ import annotations
+
+import platform
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from autoprox import __version__
+from autoprox.capture import CaptureSettings, settings_for
+from autoprox.engines import AutoProxEngine, Engine, ParetoEngine, best_of, pareto_front
+from autoprox.errors import InputError, InterruptedRunError
+from autoprox.evaluation import Invalid, Scores
+from autoprox.evolution import TERMINALS
+from autoprox.expression import Expression, complexity, features
+from autoprox.files import write_json
+from autoprox.fitness import FITNESS, Fitness, Pair
+from autoprox.genotypes import STRUCTURES
+from autoprox.judging import Judge, Verdict
+from autoprox.measure import measured
+from autoprox.problem import MIN_NETWORKS, PARTS, Group, split_hash
+from autoprox.proxy import Proxy
+from autoprox.ranking import agreement, joint_agreement
+from autoprox.run_folder import RunFolder
+from autoprox.screening import Screen, take_samples
+from autoprox.store import FeatureStore
+from autoprox.text import to_text
+from autoprox.workers import Progress, Workers, silent
+
+__all__ = ["PRESETS", "Discovery", "DiscoverySettings", "Standing", "discover"]
+
+PRESETS = ("pareto", "auto-prox")
+
+
+@dataclass(frozen=True)
+class DiscoverySettings:
+    """All that decides the result besides the ground truth.
+
+    Attributes:
+        preset: ``pareto``, typed genetic programming over free graphs; ``auto-prox``, the published algorithm.
+        structure: of ``auto-prox``.
+        fitness: see ``autoprox.fitness.FITNESS``.
+        evaluations: distinct candidates to judge.
+        finalists: how many of the best candidates are measured exactly.
+        null: deal out the labels anew first, to see what luck alone reaches.
+    """
+
+    preset: str = "pareto"
+    structure: str = "tree"
+    fitness: str = "mean"
+    evaluations: int = 10_000
+    seed: int = 0
+    finalists: int = 32
+    capture: CaptureSettings = field(default_factory=CaptureSettings)
+    null: bool = False
+
+    def check(self) -> None:
+        """Raise InputError where a setting does not exist or is out of range."""
+        for name, value, known in (
+            ("preset", self.preset, PRESETS),
+            ("structure", self.structure, STRUCTURES),
+            ("fitness", self.fitness, FITNESS),
+        ):
+            if value not in known:
+                raise InputError(f"there is no {name} {value!r}; choose one of {', '.join(known)}")
+        for name, number in (("evaluations", self.evaluations), ("batch size", self.capture.batch_size)):
+            if number < 1:
+                raise InputError(f"the number of {name} is {number}; expected 1 or more")
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "capture": self.capture.to_json()}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands, for a display.
+
+    Attributes:
+        stage: what is going on.
+        generation, evaluations, total, invalid: steps, distinct candidates judged, to judge, and without a score.
+        best, value, taus: the best candidate so far, its fitness and its Kendall tau on each (space, data set).
+        params_value, params_taus: the same for the parameter count.
+        front: (complexity, fitness, expression), simplest first.
+        elapsed, eta: seconds.
+    """
+
+    stage: str
+    generation: int
+    evaluations: int
+    total: int
+    invalid: int
+    best: str
+    value: float
+    taus: Mapping[Pair, float]
+    params_value: float
+    params_taus: Mapping[Pair, float]
+    front: Sequence[tuple[int, float, str]]
+    elapsed: float
+    eta: float | None
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The outcome: the chosen proxy with its metrics, and a JSON summary of how it was chosen."""
+
+    proxy: Proxy
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A group with the capture settings of its data sets."""
+
+    group: Group
+    settings: CaptureSettings
+
+    def part(self, *names: str) -> _Field:
+        return _Field(self.group.part(*names), self.settings)
+
+
+def discover(
+    groups: Sequence[Group],
+    settings: DiscoverySettings,
+    *,
+    run_dir: Path,
+    home: Path,
+    workers: Workers,
+    benchmarks: Sequence[Mapping[str, str]] = (),
+    resume: bool = False,
+    observe: Callable[[Standing], None] = lambda _: None,
+    progress: Progress = silent,
+    stop: Callable[[], bool] = lambda: False,
+) -> Discovery:
+    """Run discovery to its end, or on from where a resumed run stood; the result is the same.
+
+    Args:
+        groups: ground truth, one group a space (``autoprox.problem.gather``).
+        settings: what to do.
+        run_dir: the run's folder.
+        home: where samples and measured features are kept, shared by all runs.
+        workers: processes for captures; their number changes nothing but the time.
+        benchmarks: name and content hash of each table, for the record.
+        observe, progress: told how the run stands and how captures go on.
+        stop: asked at every safe point; true ends the run, resumable.
+
+    Raises:
+        InputError: settings, ground truth or folder do not fit.
+        InterruptedRunError: ``stop`` said so.
+    """
+    settings.check()
+    for group in groups:
+        small = min(len(group.part(part).networks) for part in PARTS)
+        if small < MIN_NETWORKS // 2:
+            raise InputError(
+                f"{group.space} has {len(group.networks)} architectures, which leaves {small} for a part of the split; "
+                f"discovery needs at least {MIN_NETWORKS // 2} in each, about {3 * MIN_NETWORKS} in all"
+            )
+    return _Run(groups, settings, run_dir, home, workers, benchmarks, resume, observe, progress, stop).run()
+
+
+class _Run:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        settings: DiscoverySettings,
+        run_dir: Path,
+        home: Path,
+        workers: Workers,
+        benchmarks: Sequence[Mapping[str, str]],
+        resume: bool,
+        observe: Callable[[Standing], None],
+        progress: Progress,
+        stop: Callable[[], bool],
+    ) -> None:
+        self.settings, self.workers, self.observe = settings, workers, observe
+        self.home, self.benchmarks = home, list(benchmarks)
+        self.started = time.monotonic()
+        self.split = split_hash(groups)
+        problem = {
+            "benchmarks": self.benchmarks,
+            "split": self.split,
+            "spaces": [group.space for group in groups],
+            "labels": {group.space: group.label_kinds for group in groups},
+        }
+        self.problem = problem
+        self.folder = RunFolder(run_dir, "discover", {**settings.to_json(), **problem}, resume)
+        self.stop, self._progress = stop, progress
+        if settings.null:
+            rng = np.random.default_rng(settings.seed)
+            groups = [group.shuffled(rng) for group in groups]
+        self.groups = list(groups)
+        self.fields = [part for group in groups for part in _fields(group, settings.capture)]
+        self.fitness = Fitness([f.part("discovery").group for f in self.fields], settings.fitness)
+
+    def run(self) -> Discovery:
+        state, journal = self.folder.load()
+        self.before = float(state["seconds"]) if state else 0.0
+        judge = self._judge()
+        for entry in journal:
+            judge.verdicts[entry["key"]] = Verdict.from_json(entry)
+        engine = self._engine(judge)
+        if state is not None:
+            engine.restore(state["engine"])
+        self._evolve(engine, judge)
+        verdicts = list(judge.verdicts.values())
+        finalists = self._finalists(verdicts)
+        return self._report(finalists, verdicts)
+
+    def _interruptible(self, stage: str, done: int, total: int) -> None:
+        self._progress(stage, done, total)
+        self._stop_here()
+
+    def _stop_here(self) -> None:
+        if self.stop():
+            raise InterruptedRunError(
+                f"stopped; continue with the same command and --resume --run-dir {self.folder.path}"
+            )
+
+    def _judge(self) -> Judge:
+        fields = [f.part("discovery") for f in self.fields]
+        everyone: dict[CaptureSettings, dict[Any, None]] = {}
+        for f in fields:
+            everyone.setdefault(f.settings, {}).update(dict.fromkeys(f.group.networks))
+        for settings, networks in everyone.items():  # all spaces in one go, so that no worker waits
+            self._samples(list(networks), settings)
+        screens = [self._samples(f.group.networks, f.settings) for f in fields]
+        orient = self.settings.fitness != "mean-abs"
+        return Judge([f.group for f in fields], screens, self.fitness, orient, self.workers.count)
+
+    def _samples(self, networks: Sequence[Any], settings: CaptureSettings) -> Screen:
+        return take_samples(
+            networks, TERMINALS, settings, self.home / "cache" / "samples", self.workers, self._interruptible
+        )
+
+    def _engine(self, judge: Judge) -> Engine:
+        rng = random.Random(self.settings.seed)
+        if self.settings.preset == "auto-prox":
+            return AutoProxEngine(rng, judge.known, self.settings.structure)
+        return ParetoEngine(rng, judge.known)
+
+    def _evolve(self, engine: Engine, judge: Judge) -> None:
+        saved = len(judge.verdicts)
+        began, first = time.monotonic(), saved
+        while len(judge.verdicts) < self.settings.evaluations:
+            candidates = engine.propose()[: self.settings.evaluations - len(judge.verdicts)]
+            if not candidates:
+                break  # every expression within the limits is known
+            generation = engine.generation
+            engine.accept(judge(candidates))
+            done = len(judge.verdicts) >= self.settings.evaluations
+            if engine.generation > generation or done:
+                self._checkpoint(engine, judge, saved)
+                saved = len(judge.verdicts)
+                pace = (time.monotonic() - began) / max(1, saved - first)
+                self._stand(
+                    engine.generation, list(judge.verdicts.values()), pace * (self.settings.evaluations - saved)
+                )
+                if not done:
+                    self._stop_here()
+
+    def _checkpoint(self, engine: Engine, judge: Judge, saved: int) -> None:
+        new = list(judge.verdicts.items())[saved:]
+        entries = [{"key": key, **verdict.to_json()} for key, verdict in new]
+        self.folder.save({"engine": engine.state(), "seconds": self._seconds()}, entries)
+
+    def _seconds(self) -> float:
+        return self.before + time.monotonic() - self.started
+
+    def _stand(self, generation: int, verdicts: Sequence[Verdict], eta: float | None) -> None:
+        best = best_of(verdicts, 1)
+        if best:
+            shown = best[0]
+            pairs = self.fitness.pairs
+            self.observe(
+                Standing(
+                    "evolution",
+                    generation,
+                    len(verdicts),
+                    self.settings.evaluations,
+                    sum(v.value is None for v in verdicts),
+                    to_text(shown.expression),
+                    shown.value or 0.0,
+                    dict(zip(pairs, shown.taus, strict=True)),
+                    self.fitness.of_params(),
+                    dict(zip(pairs, map(float, self.fitness.params), strict=True)),
+                    [(complexity(v.expression), v.value or 0.0, to_text(v.expression)) for v in pareto_front(verdicts)],
+                    self._seconds(),
+                    eta,
+                )  # fmt: skip
+            )
+
+    def _exact(
+        self, expressions: Sequence[Expression], parts: Sequence[str], stage: str
+    ) -> list[list[Scores | Invalid]]:
+        """Scores of expressions on each field's architectures of some parts, measured exactly."""
+        wanted = list(dict.fromkeys(f for e in expressions for f in features(e)))
+        taken = [f.part(*parts) for f in self.fields]
+        with FeatureStore(self.home / "cache" / "features.sqlite") as store:
+            by_settings: dict[CaptureSettings, dict[Any, None]] = {}
+            for f in taken:
+                by_settings.setdefault(f.settings, {}).update(dict.fromkeys(f.group.networks))
+            for settings, networks in by_settings.items():
+                measured(list(networks), wanted, settings, store, self.workers, self._interruptible, stage)
+            columns = []
+            for f in taken:
+                population = f.group.population()
+                rows = measured(f.group.networks, wanted, f.settings, store, self.workers)
+                population.add({feature: [row[feature] for row in rows] for feature in wanted})
+                columns.append([population.score(e, strict=True) for e in expressions])
+        return columns
+
+    def _finalists(self, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+        """The best candidates with exact fitness on discovery, selection and both together, best first."""
+        chosen = {
+            to_text(v.expression): v for v in [*pareto_front(verdicts), *best_of(verdicts, self.settings.finalists)]
+        }
+        if not chosen:
+            reasons = {v.reason for v in verdicts}
+            raise InputError(
+                f"no candidate of {len(verdicts)} has a usable score; for instance: {next(iter(reasons), 'none')}"
+            )
+        expressions = [v.expression for v in chosen.values()]
+        parts = ("discovery", "selection")
+        columns = self._exact(expressions, parts, "measure finalists")
+        joined = [f.part(*parts).group for f in self.fields]
+        views = {"both": joined, **{p: [f.part(p).group for f in self.fields] for p in parts}}
+        fits = {name: Fitness(view, self.settings.fitness) for name, view in views.items()}
+        finalists = []
+        for i, (text, verdict) in enumerate(chosen.items()):
+            scores = [column[i] for column in columns]
+            record: dict[str, Any] = {
+                "expression": text,
+                "complexity": complexity(verdict.expression),
+                "screened": verdict.value,
+            }
+            invalid = next((s.reason for s in scores if isinstance(s, Invalid)), None)
+            if invalid is None:
+                valid = [cast("Scores", s) for s in scores]
+                for name, view in views.items():
+                    rows = [
+                        [whole.networks.index(n) for n in part.networks]
+                        for whole, part in zip(joined, view, strict=True)
+                    ]
+                    value = fits[name].joint([s[r] for s, r in zip(valid, rows, strict=True)])[0]
+                    record[name] = value if np.isfinite(value) else None
+            if invalid is not None or record["both"] is None:
+                record["reason"] = invalid or "a rank correlation is undefined"
+            finalists.append(record)
+        if all("reason" in record for record in finalists):
+            raise InputError(
+                f"no finalist has a usable score when measured exactly; for instance: {finalists[0]['reason']}"
+            )
+        finalists.sort(key=lambda r: ("reason" in r, -(r.get("both") or 0.0), r["complexity"], r["expression"]))
+        return finalists
+
+    def _report(self, finalists: Sequence[dict[str, Any]], verdicts: Sequence[Verdict]) -> Discovery:
+        from autoprox.text import parse
+
+        best = finalists[0]
+        expression = parse(best["expression"])
+        metrics, test, params = self._test(expression)
+        summary = {
+            "expression": best["expression"],
+            "complexity": best["complexity"],
+            "fitness": self.settings.fitness,
+            "null": self.settings.null,
+            "discovery": best["discovery"],
+            "selection": best["selection"],
+            "test": test,
+            "params": params,
+            "evaluations": len(verdicts),
+            "invalid": sum(v.value is None for v in verdicts),
+            "front": _front(finalists),
+        }
+        provenance = {
+            "seed": self.settings.seed,
+            "settings": self.settings.to_json(),
+            **self.problem,
+            "selection": {
+                key: summary[key] for key in ("discovery", "selection", "test", "params", "evaluations", "invalid")
+            },
+            "front": summary["front"],
+            "null": self.settings.null,
+            "versions": _versions(),
+            "seconds": round(self._seconds(), 1),
+        }
+        write_json(self.folder.path / "finalists.json", list(finalists))
+        proxy = Proxy(expression, best["expression"], metrics, provenance)
+        write_json(self.folder.path / "best.json", proxy.to_json())
+        return Discovery(proxy, summary)
+
+    def _test(self, expression: Expression) -> tuple[dict[str, Any], float | None, dict[str, float]]:
+        """Metrics on the test architectures, which nothing has read before, and the joint fitness there."""
+        columns = self._exact([expression], ("test",), "measure on test")
+        tests = [f.part("test").group for f in self.fields]
+        metrics: dict[str, Any] = {}
+        scored = []
+        for group, (scores,) in zip(tests, columns, strict=True):
+            if isinstance(scores, Invalid):
+                for dataset in group.labels:
+                    metrics.setdefault(group.space, {})[dataset] = {"n": len(group.networks), "invalid": scores.reason}
+                continue
+            params = np.array(group.numbers["params"])
+            scored.append((scores, group.labels, params))
+            for dataset, labels in group.labels.items():
+                record = agreement(scores, labels, params, seed=self.settings.seed).to_json()
+                metrics.setdefault(group.space, {})[dataset] = record
+        fitness = Fitness(tests, self.settings.fitness)
+        parts = ("discovery", "selection", "test")
+        reach = {
+            part: Fitness([f.part(part).group for f in self.fields], self.settings.fitness).of_params()
+            for part in parts
+        }
+        if len(scored) < len(tests):
+            return metrics, None, reach
+        metrics["joint"] = {"mean": joint_agreement(scored, seed=self.settings.seed).to_json()}
+        value = fitness.joint([scores for scores, _, _ in scored])[0]
+        return metrics, value if np.isfinite(value) else None, reach
+
+
+def _fields(group: Group, capture: CaptureSettings) -> list[_Field]:
+    """One field a group, or one a data set where each data set has its own images."""
+    if capture.data_root is None:
+        return [_Field(group, capture)]
+    return [
+        _Field(replace(group, labels={dataset: column}), settings_for(capture, dataset))
+        for dataset, column in group.labels.items()
+    ]
+
+
+def _front(finalists: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Finalists that no simpler one equals, by exact fitness on discovery and selection."""
+    kept: list[dict[str, Any]] = []
+    usable = [record for record in finalists if "reason" not in record]
+    for record in sorted(usable, key=lambda r: (r["complexity"], -r["both"])):
+        if not kept or record["both"] > kept[-1]["both"]:
+            kept.append(record)
+    return kept
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {
+        "autoprox": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "numpy", "scipy", "deap")},
+    }

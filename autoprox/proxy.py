@@ -1,0 +1,94 @@
+"""Proxy files (``best.json``), and what a user may name as a proxy: a file, a known proxy or an expression."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autoprox.errors import InputError
+from autoprox.expression import Expression
+from autoprox.files import read_json, write_json
+from autoprox.known import KNOWN_PROXIES
+from autoprox.text import parse_proxy, to_text
+
+__all__ = ["FORMAT", "VERSION", "Proxy", "load_proxy", "resolve_proxy", "save_proxy"]
+
+FORMAT = "autoprox-proxy"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """An expression with how it was found.
+
+    Attributes:
+        expression: the proxy.
+        label: what the user called it.
+        metrics: {space: {data set: figures on the test architectures}}, and the same for ``joint``/``mean``.
+        provenance: seed, settings, benchmark with its hash, hash of the split, versions, times.
+    """
+
+    expression: Expression
+    label: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "expression": to_text(self.expression),
+            "metrics": self.metrics,
+            "provenance": self.provenance,
+        }
+
+
+def save_proxy(path: Path, proxy: Proxy) -> None:
+    """Write a proxy file atomically; MissingError where it cannot be written."""
+    write_json(path, proxy.to_json())
+
+
+def load_proxy(path: Path) -> Proxy:
+    """Read a proxy file. Nothing in it is executed.
+
+    Raises:
+        InputError: no such file, damaged, another format or version, or its expression is not a proxy.
+    """
+    record = read_json(path, "proxy file")
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else type(record).__name__
+        raise InputError(f"{path} is not a proxy file: expected the format {FORMAT!r}, found {found!r}")
+    if record.get("version") != VERSION or isinstance(record.get("version"), bool):
+        raise InputError(
+            f"{path} has version {record.get('version')!r} of the proxy format; this autoprox reads version {VERSION}"
+        )
+    text, metrics, provenance = (record.get(key) for key in ("expression", "metrics", "provenance"))
+    if not isinstance(text, str) or not isinstance(metrics, dict) or not isinstance(provenance, dict):
+        raise InputError(f"{path} is damaged: expected a text 'expression' and objects 'metrics' and 'provenance'")
+    try:
+        expression = parse_proxy(text)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return Proxy(expression, str(path), metrics, provenance)
+
+
+def resolve_proxy(text: str) -> Proxy:
+    """The proxy that a user named: a proxy file, a known proxy or an expression.
+
+    Raises:
+        InputError: it is none of these; says what it looked like.
+    """
+    if text in KNOWN_PROXIES:
+        return Proxy(KNOWN_PROXIES[text].expression, text)
+    if text.endswith(".json") or Path(text[:200]).is_file():
+        return load_proxy(Path(text))
+    if re.fullmatch(r"[\w+-]+", text):
+        close = difflib.get_close_matches(text, KNOWN_PROXIES, n=3)
+        hint = f" (did you mean {' or '.join(close)}?)" if close else ""
+        raise InputError(
+            f"there is no proxy {text[:60]!r}{hint}; 'autoprox proxies' lists them, or give a proxy file or an expression"
+        )
+    return Proxy(parse_proxy(text), text)

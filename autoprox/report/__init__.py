@@ -1,0 +1,21 @@
+"""What is shown on a terminal: tables, progress, and the live view of a discovery. Row 5: only this and cli use rich."""
+
+from __future__ import annotations
+
+from autoprox.report.live import DiscoveryView, discovery_view
+from autoprox.report.progress import View, work_view
+from autoprox.report.ranks import discovery_tables, rank_tables
+from autoprox.report.screen import show, standard_error
+from autoprox.report.tables import listing
+
+__all__ = [
+    "DiscoveryView",
+    "View",
+    "discovery_tables",
+    "discovery_view",
+    "listing",
+    "rank_tables",
+    "show",
+    "standard_error",
+    "work_view",
+]

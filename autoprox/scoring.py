@@ -1,0 +1,146 @@
+"""Scores of architectures by one proxy: measured together, judged one by one, ranked only where the proxy asks for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoprox.architecture_file import load_architecture
+from autoprox.canonical import canonical
+from autoprox.capture import CaptureSettings, Network
+from autoprox.errors import InputError
+from autoprox.evaluation import CONSTANT, Invalid, Population
+from autoprox.expression import Expression, features, is_relative
+from autoprox.measure import BlockValues, measured
+from autoprox.problem import numbers_of
+from autoprox.store import FeatureStore
+from autoprox.workers import Progress, Workers, silent
+
+__all__ = ["Measurement", "Scorer", "is_constant", "score_architectures"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All that a proxy needs to know about one network.
+
+    Attributes:
+        numbers: {architecture number: value}.
+        values: {feature: (blocks,)}.
+        alone: what the proxy makes of this network without any other: its score, or why it has none. Only for a
+            population-relative proxy does the score depend on more than this.
+    """
+
+    network: Network
+    numbers: dict[str, float]
+    values: BlockValues
+    alone: float | Invalid
+
+
+class Scorer:
+    """A proxy with what it takes to score networks of one space."""
+
+    def __init__(self, proxy: Expression, settings: CaptureSettings, store: FeatureStore, workers: Workers) -> None:
+        self.proxy = canonical(proxy)
+        self.features = features(self.proxy)
+        self.relative = is_relative(self.proxy)
+        self._parts = _parts(self.proxy)
+        self._settings, self._store, self._workers = settings, store, workers
+
+    def measure(self, networks: Sequence[Network], progress: Progress = silent) -> list[Measurement]:
+        """Take the proxy's features of networks, from the memo where they are known.
+
+        A proxy that only counts (params, depth) builds no network.
+        """
+        rows: list[BlockValues] = [{} for _ in networks]
+        if self.features:
+            rows = measured(networks, self.features, self._settings, self._store, self._workers, progress)
+        measurements = []
+        for network, values in zip(networks, rows, strict=True):
+            columns = numbers_of([network], self._settings.classes)
+            alone = self._alone(Population(columns, [values]))
+            numbers = {name: column[0] for name, column in columns.items()}
+            measurements.append(Measurement(network, numbers, values, alone))
+        return measurements
+
+    def _alone(self, network: Population) -> float | Invalid:
+        value = math.nan
+        for part in self._parts:
+            score = network.score(part)
+            if isinstance(score, Invalid):
+                return Invalid("not finite")
+            value = float(score[0])
+        return value
+
+    def scores(self, measurements: Sequence[Measurement]) -> list[float | Invalid]:
+        """Score networks of one space, in order.
+
+        A population-relative proxy (ranks, z-scores between networks) compares the given networks with each other;
+        those that are not finite on their own take no part in it.
+        """
+        if not self.relative:
+            return [m.alone for m in measurements]
+        valid = [m for m in measurements if not isinstance(m.alone, Invalid)]
+        if not valid:
+            return [m.alone for m in measurements]
+        population = Population(
+            {name: [m.numbers[name] for m in valid] for name in valid[0].numbers}, [m.values for m in valid]
+        )
+        together = population.score(self.proxy)
+        if isinstance(together, Invalid):
+            return [m.alone if isinstance(m.alone, Invalid) else together for m in measurements]
+        found = iter(together.tolist())
+        return [m.alone if isinstance(m.alone, Invalid) else next(found) for m in measurements]
+
+
+def _parts(proxy: Expression) -> list[Expression]:
+    """The largest sub-expressions at score level that do not depend on other networks; often the proxy itself."""
+    if not is_relative(proxy):
+        return [proxy]
+    return [part for arg in proxy.args for part in _parts(arg)]
+
+
+def is_constant(scores: Sequence[float]) -> bool:
+    """Whether finite scores differ by no more than the noise of arithmetic."""
+    return max(scores) - min(scores) <= CONSTANT * max(abs(max(scores)), abs(min(scores)))
+
+
+def score_architectures(
+    proxy: Expression,
+    models: Sequence[str | Network],
+    settings: CaptureSettings,
+    store: FeatureStore,
+    workers: Workers,
+    progress: Progress = silent,
+) -> list[tuple[str, float | Invalid]]:
+    """Score architecture files, or (space, architecture key) pairs.
+
+    Models of one space are one population: a population-relative proxy (rank, z-score) compares each model with the
+    given models of its space and with nothing else, so that its scores change with the company.
+
+    Returns:
+        For each model, in order, its name (the text given; ``space key`` for a pair) and its score.
+
+    Raises:
+        InputError: a model is no architecture file.
+    """
+    networks = [model if isinstance(model, tuple) else _read(model) for model in models]
+    names = [" ".join(model) if isinstance(model, tuple) else model for model in models]
+    scorer = Scorer(proxy, settings, store, workers)
+    distinct = list(dict.fromkeys(networks))
+    known: dict[Network, float | Invalid] = {}
+    taken = dict(zip(distinct, scorer.measure(distinct, progress), strict=True))
+    for space in dict.fromkeys(space for space, _ in distinct):
+        group = [taken[network] for network in distinct if network[0] == space]
+        known.update(zip((m.network for m in group), scorer.scores(group), strict=True))
+    return [(name, known[network]) for name, network in zip(names, networks, strict=True)]
+
+
+def _read(model: str) -> Network:
+    if model.startswith(("timm:", "hf:")):
+        raise InputError(
+            f"{model!r} cannot be scored: this version scores architecture files (arch.json, as 'autoprox search' writes "
+            "them) only"
+        )
+    return load_architecture(Path(model)).network
