@@ -90,7 +90,7 @@ def load_architecture(path: Path) -> ArchitectureFile:
         raise InputError(f"{path} is damaged: expected 'provenance' to be an object, found {type(provenance).__name__}")
     try:
         space = get_space(record["space"])
-        architecture = space.to_json(space.parse(record.get("architecture")))
+        architecture = space.to_json(space.parse(record.get("architecture", {})))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return ArchitectureFile(space.name, architecture, record["params"], record["flops"], float(score), provenance)

@@ -20,7 +20,7 @@ from torch import Tensor
 from autoprox.errors import InputError
 from autoprox.expression import Expression, statistics
 from autoprox.images import Batch, image_batch, noise_batch
-from autoprox.spaces import get_space
+from autoprox.spaces import Init, get_space
 from autoprox.tensors import Tensors, block_values
 from primitives.measurement import measure
 from primitives.statistics import STATISTICS, SUBMODULES, Statistic
@@ -48,7 +48,7 @@ class CaptureSettings:
     batch_size: int = 8
     classes: int = 100
     seed: int = 0
-    init: str = "shared"
+    init: Init = "shared"
     dataset: str | None = None
     data_root: str | None = None
     device: str = "cpu"
@@ -139,9 +139,11 @@ def block_features(
     columns: dict[Expression, list[float]] = {feature: [] for feature in features}
     with torch.no_grad():
         for i, block in enumerate(blocks):
-            values = block_values(
-                features, lambda name, block=block: Tensors(tuple(m.unsqueeze(0) for m in grouped(block, name)))
-            )
+
+            def leaf(name: str, block: dict[str, Tensor] = block) -> Tensors:
+                return Tensors(tuple(member.unsqueeze(0) for member in grouped(block, name)))
+
+            values = block_values(features, leaf)
             for feature, value in values.items():
                 columns[feature].append(float(value))
             blocks[i] = {}  # frees the block's tensors

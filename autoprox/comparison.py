@@ -103,7 +103,7 @@ def _labelled(group: Group, split: str) -> Group:
     for dataset, there in zip(group.labels, present, strict=True):
         if (count := int(there.sum())) < _LEAST:
             raise InputError(
-                f"{count} architectures of {group.space} ({split}) have a label on {dataset}; at least {_LEAST} are needed"
+                f"{count} architectures of {group.space} ({split}) have a label on {dataset}; at least {_LEAST} needed"
             )
     return group.take(np.flatnonzero(present.any(axis=0)).tolist())
 

@@ -292,7 +292,7 @@ class _Run:
                     [(complexity(v.expression), v.value or 0.0, to_text(v.expression)) for v in pareto_front(verdicts)],
                     self._seconds(),
                     eta,
-                )  # fmt: skip
+                )
             )
 
     def _exact(

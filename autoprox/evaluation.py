@@ -81,7 +81,7 @@ class Population:
             return Invalid(f"not finite on {int((~finite).sum())} of {self.size} networks")
         if self.size > 1 and _constant([value]):
             return Invalid(f"constant over the {self.size} networks")
-        return value.numpy()
+        return value.numpy().copy()  # it may be the population's own
 
     def _value(self, e: Expression, memo: dict[Expression, list[Tensor]], strict: bool) -> list[Tensor]:
         """Block level: one (networks, blocks) matrix a group; score level: one (networks,) vector."""

@@ -18,7 +18,7 @@ from autoprox.canonical import canonical
 from autoprox.expression import Expression, complexity, features, fold, kind
 from autoprox.screening import SPECTRAL_KINDS
 from autoprox.text import parse, to_text
-from primitives.operators import OPERATORS, Form, Operator
+from primitives.operators import OPERATORS, Form
 from primitives.statistics import GROUPS, STATISTICS, Statistic
 
 __all__ = ["TERMINALS", "Individual", "breed", "expressible", "random_expression", "survivors"]
@@ -158,7 +158,7 @@ def _grow(type_: type, height: int) -> list[Any]:
 
 
 # A block's number is more often computed from its tensors than taken from a spectrum.
-_TERMINAL = {Block: 0.2}
+_TERMINAL: dict[type, float] = {Block: 0.2}
 
 
 def _least(type_: type) -> int:
@@ -228,8 +228,7 @@ def _move(a: Individual) -> Expression:
                 return Expression(new.name)
 
             option = fold(feature, moved, lambda operator, args: Expression(operator.name, args))
-            leaves = {e for e in _leaves(option)}
-            if leaves <= known and option != feature and expressible(option):
+            if set(_leaves(option)) <= known and option != feature and expressible(option):
                 options.append(option)
     return _swap(a.expression, feature, random.choice(options)) if options else a.expression
 

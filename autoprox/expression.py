@@ -248,4 +248,4 @@ def _leaf_names() -> Iterator[str]:
     yield from ARCHITECTURE_NUMBERS
 
 
-assert LEVELS == tuple(_LEVEL_MEANING)  # noqa: S101 - a slip of the programmer, not of the user
+assert tuple(_LEVEL_MEANING) == LEVELS

@@ -25,7 +25,7 @@ _WRITE_EVERY = 5.0  # seconds of work that an interruption may cost
 def _task(task: tuple[Network, tuple[str, ...], CaptureSettings]) -> dict[str, Any]:
     network, texts, settings = task
     values = block_features(network, [parse(text) for text in texts], settings)
-    return {text: value for text, value in zip(texts, values.values(), strict=True)}
+    return dict(zip(texts, values.values(), strict=True))
 
 
 def measured(

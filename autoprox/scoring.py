@@ -1,4 +1,4 @@
-"""Scores of architectures by one proxy: measured together, judged one by one, ranked only where the proxy asks for it."""
+"""Scores of architectures by one proxy: each on its own, unless the proxy itself compares them with each other."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def score_architectures(
 def _read(model: str) -> Network:
     if model.startswith(("timm:", "hf:")):
         raise InputError(
-            f"{model!r} cannot be scored: this version scores architecture files (arch.json, as 'autoprox search' writes "
-            "them) only"
+            f"{model!r} cannot be scored: only architecture files (arch.json, as 'autoprox search' writes them) can be "
+            "scored in this version"
         )
     return load_architecture(Path(model)).network

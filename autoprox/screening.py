@@ -1,8 +1,9 @@
 """Screening: a seeded sample of every statistic of every network, kept on disk, so that any feature costs milliseconds.
 
-A screened number estimates the exact one: a sum over the sample is scaled to the full size. Singular values cannot be
-estimated from a part of a matrix, so those of weights and gradients are kept whole. Screening decides which candidates
-are worth an exact measurement and nothing else.
+Reductions of the plain statistics are kept exactly; of anything computed from them element by element a screened number
+is an estimate, with sums scaled to the full size. Singular values cannot be estimated from a part of a matrix, so only
+those of plain weights and gradients are there. Screening decides which candidates are worth an exact measurement and
+nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from autoprox.capture import CaptureSettings, Network, architecture_digest, capture, grouped
 from autoprox.errors import InputError, MissingError
-from autoprox.expression import Expression, statistics
+from autoprox.expression import Expression, statistics, subexpressions
 from autoprox.files import replacing
 from autoprox.tensors import Tensors, block_values
 from autoprox.workers import Progress, Workers, silent
@@ -31,12 +32,17 @@ from primitives.statistics import STATISTICS
 
 __all__ = ["ELEMENTS", "SPECTRAL_KINDS", "Screen", "take_samples"]
 
-ELEMENTS = (
-    1024  # of each statistic of each block: 3 % standard error of a mean of |normal| numbers, before blocks are joined
-)
+# Of each statistic of each block: 3 % standard error of a mean of |normal| numbers, before blocks are joined.
+ELEMENTS = 1024
+SPECTRAL_KINDS = ("weight", "grad")  # kinds of statistics whose spectral reductions are kept
 _CHUNK = 8  # networks evaluated together: their rows of one statistic stay in a core's cache
-SPECTRAL_KINDS = ("weight", "grad")  # kinds of statistics whose singular values are kept
-_GENERATION = 2
+_GENERATION = 3
+
+
+def plain_features(name: str) -> list[Expression]:
+    """The features of one statistic that are kept exactly."""
+    forms = {Form.REDUCTION} | ({Form.SPECTRAL} if STATISTICS[name].kind in SPECTRAL_KINDS else set())
+    return [Expression(operator.name, (Expression(name),)) for operator in OPERATORS.values() if operator.form in forms]
 
 
 def _positions(length: int, count: int, seed: str) -> Tensor:
@@ -48,20 +54,18 @@ def _positions(length: int, count: int, seed: str) -> Tensor:
     )
 
 
-def _sample_block(block: dict[str, Tensor], name: str, width: int, seed: str) -> dict[str, Tensor]:
-    statistic = STATISTICS[name]
+def _sample_block(block: dict[str, Tensor], name: str, seed: str) -> dict[str, Tensor]:
     members = grouped(block, name)
-    flat = members[0].flatten() if len(members) == 1 else torch.cat([m.flatten() for m in members])
-    seed = f"{seed}|{statistic.shape_class}"  # a weight and its gradient give the same elements
-    picked = {
-        "elements": flat[_positions(flat.numel(), ELEMENTS, seed).to(flat.device)],
+    tensors = Tensors(tuple(member.unsqueeze(0) for member in members))
+    flat = tensors.flat()[0]
+    # a weight and its gradient give the same elements
+    positions = _positions(flat.numel(), ELEMENTS, f"{seed}|{STATISTICS[name].shape_class}")
+    plain = block_values(plain_features(name), lambda _: tensors)
+    return {
+        "elements": flat[positions.to(flat.device)].float(),
         "count": torch.tensor(flat.numel() / ELEMENTS),
+        "plain": torch.cat(list(plain.values())),
     }
-    if statistic.kind in SPECTRAL_KINDS:
-        values = Tensors(tuple(member.unsqueeze(0) for member in members)).singular_values()[0]
-        # zeros change no spectral operator, so that rows of all blocks have one length
-        picked["spectrum"] = torch.nn.functional.pad(values, (0, width - len(values)))
-    return picked
 
 
 def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> None:
@@ -69,12 +73,9 @@ def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> None:
     blocks = capture(network, names, settings)
     table: dict[str, Tensor] = {}
     for name in names:
-        width = max(sum(min(member.shape) for member in grouped(block, name)) for block in blocks)
-        rows = [
-            _sample_block(block, name, width, f"{settings.seed}|{network[0]}|{i}") for i, block in enumerate(blocks)
-        ]
+        rows = [_sample_block(block, name, f"{settings.seed}|{network[0]}|{i}") for i, block in enumerate(blocks)]
         for part in rows[0]:
-            table[f"{name}|{part}"] = torch.stack([row[part] for row in rows]).float().cpu()
+            table[f"{name}|{part}"] = torch.stack([row[part] for row in rows]).cpu()
     with replacing(Path(path)) as temporary:
         save_file(table, temporary, metadata={"statistics": json.dumps(names)})
 
@@ -134,25 +135,22 @@ class Screen:
     @staticmethod
     def _read(path: Path, key: str) -> Tensor:
         with safe_open(path, "pt") as file:
-            return file.get_tensor(key)
+            tensor: Tensor = file.get_tensor(key)
+            return tensor
 
     def _rows(self, key: str) -> Tensor:
         """A sampled part of all networks, blocks one after the other; read once."""
         if key not in self._tables:
-            parts = [self._read(path, key) for path in self._paths]
-            if key.endswith("|spectrum"):
-                width = max(part.shape[1] for part in parts)
-                parts = [torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in parts]
-            self._tables[key] = torch.cat(parts)
+            self._tables[key] = torch.cat([self._read(path, key) for path in self._paths])
         return self._tables[key]
 
-    def _leaf(self, name: str) -> tuple[Tensor, Tensor]:
-        return self._rows(f"{name}|elements").unsqueeze(1), self._rows(f"{name}|count")
-
-    def _spectrum(self, expression: Expression) -> Tensor:
-        if expression.args or STATISTICS[expression.head].kind not in SPECTRAL_KINDS:
-            raise InputError(f"the singular values of {expression} can only be measured exactly, not on samples")
-        return self._rows(f"{expression.head}|spectrum")
+    def _plain(self, feature: Expression) -> Tensor | None:
+        """A feature that is kept exactly, (rows,) float64."""
+        name = feature.args[0].head
+        if feature.args[0].args:
+            return None
+        kept = plain_features(name)
+        return self._rows(f"{name}|plain")[:, kept.index(feature)] if feature in kept else None
 
     def measured(
         self, features: Sequence[Expression], threads: int = 1
@@ -163,12 +161,14 @@ class Screen:
             {feature: for each network (blocks,) float64}.
         """
         torch.set_num_threads(1)
-        for feature in features:  # read before the threads start
-            if OPERATORS[feature.head].form is Form.SPECTRAL:
-                self._spectrum(feature.args[0])
-            else:
-                for name in statistics(feature):
-                    self._leaf(name)
+        exact = {feature: plain for feature in features if (plain := self._plain(feature)) is not None}
+        estimated = [feature for feature in features if feature not in exact]
+        for feature in estimated:
+            for e in subexpressions(feature):
+                if e.args and OPERATORS[e.head].form in (Form.SPECTRAL, Form.PRODUCT):
+                    raise InputError(f"{e} can only be measured exactly, not on samples")
+            for name in statistics(feature):  # read before the threads start
+                self._rows(f"{name}|elements"), self._rows(f"{name}|count")
         starts = np.cumsum([0, *self._blocks])
         chunks = [
             slice(int(starts[i]), int(starts[min(i + _CHUNK, len(self._blocks))]))
@@ -176,14 +176,14 @@ class Screen:
         ]
 
         def evaluate(rows: slice) -> dict[Expression, Tensor]:
+            def leaf(name: str) -> Tensors:
+                return Tensors((self._rows(f"{name}|elements")[rows].unsqueeze(1),), self._rows(f"{name}|count")[rows])
+
             with torch.no_grad():
-                return block_values(
-                    features,
-                    lambda name: Tensors((self._leaf(name)[0][rows],), self._leaf(name)[1][rows]),
-                    lambda expression: self._spectrum(expression)[rows],
-                )
+                return block_values(estimated, leaf)
 
         with ThreadPoolExecutor(threads) as pool:
             parts = list(pool.map(evaluate, chunks))
-        joined = {feature: torch.cat([part[feature] for part in parts]).numpy() for feature in features}
+        joined = {feature: torch.cat([part[feature] for part in parts]).numpy() for feature in estimated}
+        joined |= {feature: column.numpy() for feature, column in exact.items()}
         return {feature: np.split(column, starts[1:-1]) for feature, column in joined.items()}

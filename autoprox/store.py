@@ -79,7 +79,7 @@ class FeatureStore:
                     ):
                         if network in columns:
                             found[columns[network]][feature] = np.frombuffer(blob, "<f8")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:  # ValueError: a damaged number
             raise self._trouble(error) from None
         return found
 
@@ -109,8 +109,8 @@ class FeatureStore:
 
     def _id(self, table: str, name: str, create: bool = True) -> int | None:
         if create:
-            self._db.execute(f"INSERT OR IGNORE INTO {table} (name) VALUES (?)", (name,))  # noqa: S608 - our own names
-        row = self._db.execute(f"SELECT id FROM {table} WHERE name = ?", (name,)).fetchone()  # noqa: S608
+            self._db.execute(f"INSERT OR IGNORE INTO {table} (name) VALUES (?)", (name,))
+        row = self._db.execute(f"SELECT id FROM {table} WHERE name = ?", (name,)).fetchone()
         return None if row is None else int(row[0])
 
     def _trouble(self, error: Exception) -> MissingError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -36,7 +35,7 @@ class Tensors:
     def with_flat(self, flat: Tensor) -> Tensors:
         """The same shapes with other elements."""
         sizes = [member[0].numel() for member in self.members]
-        parts = flat.split(sizes, 1)
+        parts = torch.split(flat, sizes, 1)
         return Tensors(tuple(p.reshape(m.shape) for p, m in zip(parts, self.members, strict=True)), self.count)
 
     def singular_values(self) -> Tensor:
@@ -48,17 +47,12 @@ class Tensors:
         return torch.where(finite[:, None], values, torch.nan)
 
 
-def block_values(
-    features: Iterable[Expression],
-    leaf: Callable[[str], Tensors],
-    spectrum: Callable[[Expression], Tensor] | None = None,
-) -> dict[Expression, Tensor]:
+def block_values(features: Iterable[Expression], leaf: Callable[[str], Tensors]) -> dict[Expression, Tensor]:
     """Evaluate features on statistics.
 
     Args:
         features: expressions from tensor to block level, best in canonical form.
         leaf: the tensors of a statistic, by name.
-        spectrum: singular values (rows, values) of a tensor-level expression; None: they are computed.
 
     Returns:
         For each feature one number per row, (rows,) float64. NaN and infinities stay what they are.
@@ -73,12 +67,12 @@ def block_values(
 
     def reduce(e: Expression) -> Tensor:
         operator, argument = OPERATORS[e.head], e.args[0]
+        x = evaluate(argument)
         if operator.form is Form.SPECTRAL:
             if argument not in spectra:  # decomposed once for all spectral reductions
-                spectra[argument] = evaluate(argument).singular_values() if spectrum is None else spectrum(argument)
-            return cast(Tensor, operator.function(spectra[argument])).double()
-        x = evaluate(argument)
-        value: Tensor = operator.function(x.flat()).double()
+                spectra[argument] = x.singular_values()
+            return operator.function(spectra[argument]).double()
+        value = operator.function(x.flat()).double()
         return value if x.count is None or operator.rescale is None else operator.rescale(value, x.count.double())
 
     return {e: reduce(e) for e in features}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-9
-LARGEST_EXPONENT = 60.0  # exp(60) ~ 1e26 leaves room to sum and square in float32
+LARGEST_EXPONENT = 60.0  # exp(60) ~ 1e26 leaves room to sum in float32
 
 
 def identity(x: Tensor) -> Tensor:
@@ -149,7 +149,8 @@ def log_determinant(s: Tensor) -> Tensor:
 def effective_rank(s: Tensor) -> Tensor:
     """exp of the entropy of the normalised singular values."""
     p = s / s.sum(-1, keepdim=True)
-    return torch.special.entr(p).sum(-1).exp()
+    entropy: Tensor = torch.special.entr(p).sum(-1)
+    return entropy.exp()
 
 
 def stable_rank(s: Tensor) -> Tensor:

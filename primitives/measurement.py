@@ -6,7 +6,9 @@ This module needs torch alone and knows sites by attribute paths only, so that a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +22,13 @@ def find_blocks(model: nn.Module) -> list[nn.Module]:
     """Return the transformer blocks in the order of execution: modules that have both ``attn`` and ``mlp``."""
     blocks = [module for module in model.modules() if hasattr(module, "attn") and hasattr(module, "mlp")]
     if not blocks:
-        raise ValueError(
-            f"{type(model).__name__} has no transformer blocks: expected modules with 'attn' and 'mlp', as timm names them"
-        )
+        raise ValueError(f"{type(model).__name__} has no transformer blocks: expected modules with 'attn' and 'mlp'")
     return blocks
 
 
 @contextmanager
 def absolute_weights(model: nn.Module) -> Iterator[None]:
-    """Replace every parameter by its absolute value; afterwards the very bits are back, signed zeros and NaN included."""
+    """Replace every parameter by its absolute value; afterwards the very bits are back, signed zeros included."""
     parameters = list(model.parameters())
     with torch.no_grad():
         saved = [parameter.detach().clone() for parameter in parameters]
@@ -92,18 +92,20 @@ def measure(
             values = [{k: v.abs() if pass_ == "ones" else v for k, v in block.items()} for block in values]
         elif images is None or (pass_ == "data" and labels is None):
             raise ValueError(f"the {pass_} pass runs the network: give it images{' and labels' * (pass_ == 'data')}")
-        elif pass_ == "ones":
-            ones = torch.ones_like(images[:1])
-            with frozen_mode(model), absolute_weights(model):
-                values = run_pass(model, blocks, needed, paths, lambda: model(ones).sum())
         else:
-            with frozen_mode(model):
-                values = run_pass(
-                    model, blocks, needed, paths, lambda: nn.functional.cross_entropy(model(images), labels)
-                )
+            weights = absolute_weights(model) if pass_ == "ones" else nullcontext()
+            with frozen_mode(model), weights:
+                values = run_pass(model, blocks, needed, paths, partial(loss, model, pass_, images, labels))
         for block, kept in zip(values, found, strict=True):
             kept.update({(pass_, site, kind): value for (site, kind), value in block.items()})
     return found
+
+
+def loss(model: nn.Module, pass_: str, images: Tensor, labels: Tensor | None) -> Tensor:
+    """The number that a pass differentiates: cross-entropy on the batch, or the sum of the logits of a one-filled image."""
+    if pass_ == "ones" or labels is None:
+        return cast(Tensor, model(torch.ones_like(images[:1])).sum())
+    return nn.functional.cross_entropy(model(images), labels)
 
 
 def submodule(block: nn.Module, path: str) -> nn.Module:
@@ -152,9 +154,9 @@ def run_pass(
                 handles.append(module.register_forward_hook(keep))
         if loss_of is not None:
             with torch.set_grad_enabled(any(kind in ("grad", "output_grad") for _, kind in needed)):
-                loss = loss_of()
+                value = loss_of()
             if sources:
-                gradients = torch.autograd.grad(loss, [tensor for *_, tensor in sources], allow_unused=True)
+                gradients = torch.autograd.grad(value, [tensor for *_, tensor in sources], allow_unused=True)
                 for (i, key, tensor), gradient in zip(sources, gradients, strict=True):
                     values[i][key] = torch.zeros_like(tensor) if gradient is None else gradient
     finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -102,26 +102,26 @@ def minus_log_count(value: Tensor, count: Tensor) -> Tensor:
     return value - count.log()
 
 
-def _unary(name: str, function: Callable[..., Tensor], latex: str, **flags: bool) -> Operator:
-    return Operator(name, 1, Form.POINTWISE, function, latex, AUTO_PROX, **flags)
+def _unary(name: str, function: Callable[..., Tensor], latex: str, flags: str = "") -> Operator:
+    algebra: dict[str, Any] = dict.fromkeys(flags.split(), True)
+    return Operator(name, 1, Form.POINTWISE, function, latex, AUTO_PROX, **algebra)
 
 
 _REDUCTION = ("tensor", "block")
 _TABLE: Final = (
     Operator("identity", 1, Form.POINTWISE, f.identity, "{0}", AUTO_PROX, idempotent=True, involutive=True),
-    _unary("abs", f.absolute, r"\left|{0}\right|", even=True, modulus=True, idempotent=True, nonnegative=True, fixes_nonnegative=True),
+    _unary("abs", f.absolute, r"\left|{0}\right|", "even modulus idempotent nonnegative fixes_nonnegative"),
     Operator("neg", 1, Form.POINTWISE, f.negative, "-{0}", AUTO_PROX, symbol="-", involutive=True),
-    _unary("log", f.log_absolute, r"\log\left|{0}\right|", even=True, modulus=True),
+    _unary("log", f.log_absolute, r"\log\left|{0}\right|", "even modulus"),
     _unary("poslog", f.log_positive, r"\log^{{+}}\left({0}\right)"),
-    _unary("exp", f.exponential, r"\exp\left({0}\right)", increasing=True, nonnegative=True),
-    _unary("square", f.square, r"\left({0}\right)^2", even=True, modulus=True, nonnegative=True),
-    _unary("sqrt", f.sqrt_absolute, r"\sqrt{{\left|{0}\right|}}", even=True, modulus=True, nonnegative=True),
-    _unary("possqrt", f.sqrt_positive, r"\sqrt{{\max\left({0}, 0\right)}}", nonnegative=True),
-    _unary("sign", f.sign, r"\operatorname{{sign}}\left({0}\right)", idempotent=True),
-    _unary("sigmoid", f.sigmoid, r"\sigma\left({0}\right)", increasing=True, nonnegative=True),
+    _unary("exp", f.exponential, r"\exp\left({0}\right)", "increasing nonnegative"),
+    _unary("square", f.square, r"\left({0}\right)^2", "even modulus nonnegative"),
+    _unary("sqrt", f.sqrt_absolute, r"\sqrt{{\left|{0}\right|}}", "even modulus nonnegative"),
+    _unary("possqrt", f.sqrt_positive, r"\sqrt{{\max\left({0}, 0\right)}}", "nonnegative"),
+    _unary("sign", f.sign, r"\operatorname{{sign}}\left({0}\right)", "idempotent"),
+    _unary("sigmoid", f.sigmoid, r"\sigma\left({0}\right)", "increasing nonnegative"),
     _unary(
-        "relu", f.relu, r"\operatorname{{relu}}\left({0}\right)", idempotent=True, nonnegative=True, fixes_nonnegative=True
-    ),
+        "relu", f.relu, r"\operatorname{{relu}}\left({0}\right)", "idempotent nonnegative fixes_nonnegative"),
     _unary("inverse", f.inverse, r"\frac{{1}}{{{0}}}"),
     Operator("normalise", 1, Form.RELATIVE, f.normalise, r"\operatorname{{z}}\left({0}\right)", AUTO_PROX),
     Operator(

@@ -46,7 +46,7 @@ POINTWISE: dict[str, Callable[..., Array]] = {
     "minimum": np.minimum,
 }
 RELATIVE: dict[str, Callable[[Array], Array]] = {
-    "normalise": lambda x: stats.zscore(x, ddof=1) if len(x) > 1 else x * np.nan,
+    "normalise": lambda x: (x - np.mean(x)) / np.sqrt(np.cov(x)) if len(x) > 1 else x * np.nan,
     "minmax": lambda x: (x - np.min(x)) / np.ptp(x),
     "softmax": special.softmax,
     "logsoftmax": special.log_softmax,

@@ -21,17 +21,16 @@ _LEVEL_TITLES: Final = {
 }
 
 
-def export(
-    expression: Expression, format: str, *, title: str = "", metrics: Mapping[str, Any] | None = None
-) -> str:
+def export(expression: Expression, format: str, *, title: str = "", metrics: Mapping[str, Any] | None = None) -> str:
     """Write a proxy in another form. The text depends on the arguments and the version alone.
 
     Args:
         expression: a proxy, that is an expression that ends at score level.
-        format: one of ``FORMATS``. ``python``: a file that needs torch alone and defines ``score(model, images, labels)``,
-            or ``scores(models, images, labels)`` for a proxy that compares networks with each other. ``expression``: the
-            text in the proxy language. ``latex``: a displayed equation. ``dot``: Graphviz source of the computation
-            graph. ``json``: the nodes of the graph, arguments before what uses them.
+        format: one of ``FORMATS``.
+            ``python``: a file that needs torch alone and defines ``score(model, images, labels)``, or
+            ``scores(models, images, labels)`` for a proxy that compares networks with each other.
+            ``expression``: the text in the proxy language. ``latex``: a displayed equation. ``dot``: Graphviz source of
+            the computation graph. ``json``: the nodes of the graph, arguments before what uses them.
         title: what the proxy is called; one line.
         metrics: figures to record with it, nested mappings of names to numbers or pairs of them.
 

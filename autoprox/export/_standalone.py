@@ -29,7 +29,7 @@ def elements(*members: Tensor) -> Tensor:
 
 def shaped_like(vector: Tensor, members: Sequence[Tensor]) -> list[Tensor]:
     """The elements back in the shapes of the members of their group."""
-    parts = vector.split([member.numel() for member in members])
+    parts = torch.split(vector, [member.numel() for member in members])
     return [part.view(member.shape) for part, member in zip(parts, members, strict=True)]
 
 
@@ -53,7 +53,8 @@ def count_parameters(model: nn.Module) -> Tensor:
 
 def count_flops(model: nn.Module, images: Tensor) -> Tensor:
     """Multiply-accumulates of one image, which the field calls FLOPs."""
-    with frozen_mode(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    # gradients stay on: without them the counter fails on a bare parameter that enters a module, such as a class token
+    with frozen_mode(model), FlopCounterMode(display=False) as counter:
         model(images[:1])
     return torch.tensor(counter.get_total_flops() / 2, dtype=torch.float64)
 

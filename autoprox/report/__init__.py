@@ -1,7 +1,8 @@
-"""What is shown on a terminal: tables, progress, and the live view of a discovery. Row 5: only this and cli use rich."""
+"""What is shown on a terminal: tables, progress, and the live view of a discovery."""
 
 from __future__ import annotations
 
+from autoprox.report.architectures import search_tables
 from autoprox.report.live import DiscoveryView, discovery_view
 from autoprox.report.progress import View, work_view
 from autoprox.report.ranks import discovery_tables, rank_tables
@@ -15,6 +16,7 @@ __all__ = [
     "discovery_view",
     "listing",
     "rank_tables",
+    "search_tables",
     "show",
     "standard_error",
     "work_view",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["ABSENT", "clock", "correlation", "count", "signed", "with_interval"]
+__all__ = ["ABSENT", "clock", "correlation", "count", "interval", "signed"]
 
 ABSENT = "–"
 
@@ -31,15 +31,16 @@ def signed(value: float | None) -> str:
     return text if text[0] in f"-{ABSENT}" else f"+{text}"
 
 
-def with_interval(value: float | None, interval: Sequence[float] | None, sign: bool = False) -> str:
-    """A value and its interval.
+def interval(bounds: Sequence[float] | None, sign: bool = False) -> str:
+    """An interval; nothing where it is undefined.
 
-    >>> with_interval(0.5, [0.4, 0.61])
-    '.500 [.400, .610]'
+    >>> interval([-0.4, 0.61]), interval([-0.4, 0.61], sign=True), interval(None)
+    ('[-.400, .610]', '[-.400, +.610]', '')
     """
-    write = signed if sign else correlation
-    text = write(value)
-    return text if interval is None else f"{text} [{write(interval[0])}, {write(interval[1])}]"
+    if bounds is None:
+        return ""
+    low, high = map(signed if sign else correlation, bounds)
+    return f"[{low}, {high}]"
 
 
 def count(value: float) -> str:

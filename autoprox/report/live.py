@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from rich import box
@@ -21,8 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DiscoveryView", "discovery_view", "standing_panel"]
 
-_FRONT = 6  # rows of the front that are shown
-_BAR = 30
+_FRONT = 5  # rows of the front that are shown: the view must fit a terminal of 24 lines
+_LONGEST = 155  # two lines of 80 columns
+_BAR = 24
+_SHOWN = 0.0005  # what three decimals show
 
 
 class DiscoveryView(View, Protocol):
@@ -46,7 +47,7 @@ class LiveDiscovery:
     def __init__(self, console: Console) -> None:
         self._standing: Standing | None = None
         self._stage = ""
-        self._work = ""
+        self._work: tuple[str, int, int] | None = None
         self._pace = Pace()
         self._notice = ""
         self._live = Live(console=console, transient=True, refresh_per_second=4, get_renderable=self._draw)
@@ -55,7 +56,7 @@ class LiveDiscovery:
         self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def observe(self, standing: Standing) -> None:
@@ -64,15 +65,16 @@ class LiveDiscovery:
     def progress(self, stage: str, done: int, total: int) -> None:
         if stage != self._stage:
             self._stage, self._pace = stage, Pace()
-        self._work = f"{stage}: {done} of {total}, {self._pace.times(done, total)}" if done < total else ""
+        text = f"{stage}: {done} of {total}, {self._pace.times(done, total)}"
+        self._work = (text, done, total) if done < total else None
 
     def notice(self, text: str) -> None:
         self._notice = text
 
     def _draw(self) -> RenderableType:
         parts: list[RenderableType] = [] if self._standing is None else [standing_panel(self._standing)]
-        if self._work:
-            parts.append(Text(self._work, "dim"))
+        if self._work is not None:
+            parts.append(_bar(*self._work))
         if self._notice:
             parts.append(Text(self._notice, "bold yellow"))
         return Group(*parts)
@@ -86,18 +88,24 @@ def discovery_view() -> DiscoveryView:
 
 def standing_panel(standing: Standing) -> RenderableType:
     """Where the search stands: progress, the best proxy beside the parameter count, and the front."""
-    head = Text.assemble(
-        (standing.stage, "bold"),
-        f"  generation {standing.generation}  {standing.evaluations} of {standing.total} evaluations"
-        f"  {standing.invalid} invalid  elapsed {clock(standing.elapsed)}  left {clock(standing.eta)}",
+    head = _bar(
+        f"{standing.evaluations} of {standing.total}, elapsed {clock(standing.elapsed)}, left {clock(standing.eta)}",
+        standing.evaluations,
+        standing.total,
     )
-    bar = ProgressBar(total=max(standing.total, 1), completed=standing.evaluations, width=_BAR)
+    state = Text(f"{standing.stage}: generation {standing.generation}, {standing.invalid} without usable scores")
     best = Text.assemble(
         "best ", (correlation(standing.value), "bold green"), f" (params {correlation(standing.params_value)})  "
     )
     best.append(standing.best, "cyan")
-    best.truncate(400, overflow="ellipsis")
-    return Group(head, bar, best, _taus(standing), _front(standing))
+    best.truncate(_LONGEST, overflow="ellipsis")
+    return Group(head, state, best, Text(), _taus(standing), Text(), _front(standing))
+
+
+def _bar(text: str, done: int, total: int) -> Table:
+    line = Table.grid(padding=(0, 2, 0, 0))
+    line.add_row(ProgressBar(total=max(total, 1), completed=done, width=_BAR), Text(text))
+    return line
 
 
 def _taus(standing: Standing) -> Table:
@@ -114,14 +122,14 @@ def _taus(standing: Standing) -> Table:
 
 
 def _colour(ahead: float | None) -> str:
-    return "" if ahead is None or ahead != ahead else "green" if ahead > 0 else "red"
+    return "" if ahead is None or not abs(ahead) >= _SHOWN else "green" if ahead > 0 else "red"
 
 
 def _front(standing: Standing) -> Table:
-    """One line each: the live view must keep its height."""
+    """The best, one line each."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("nodes", justify="right")
-    table.add_column("value", justify="right")
+    table.add_column("nodes", justify="right", min_width=5)
+    table.add_column("value", justify="right", min_width=5)
     table.add_column("front", no_wrap=True, overflow="ellipsis")
     best = sorted(standing.front, key=lambda entry: -entry[1])[:_FRONT]
     for size, value, text in sorted(best):

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from autoprox.report.figures import clock
 from autoprox.report.screen import standard_error
@@ -19,9 +25,15 @@ __all__ = ["PATIENCE", "Pace", "PlainLines", "View", "work_view"]
 PATIENCE = 5.0
 """Seconds between two plain lines."""
 
+_FIRST = 3  # steps before the time left is estimated: the first one waits for processes to start
 
-class View(AbstractContextManager["View"], Protocol):
+
+class View(Protocol):
     """Shows the progress of some work while it is entered."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
     def progress(self, stage: str, done: int, total: int) -> None:
         """Steps done of a stage; see ``autoprox.workers.Progress``."""
@@ -43,7 +55,7 @@ class Pace:
         if self._first is None:
             self._first = done
         fresh = done - self._first
-        left = elapsed * (total - done) / fresh if fresh > 0 else None
+        left = elapsed * (total - done) / fresh if fresh >= _FIRST else None
         return f"elapsed {clock(elapsed)}, left {clock(left)}"
 
 
@@ -60,7 +72,7 @@ class PlainLines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         return
 
     def line(self, text: str) -> None:
@@ -104,7 +116,7 @@ class Bar:
         self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
     def progress(self, stage: str, done: int, total: int) -> None:

@@ -11,18 +11,22 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from autoprox.report.figures import ABSENT, correlation, with_interval
+from autoprox.report.figures import ABSENT, correlation, interval, signed
 
 __all__ = ["SIZE_PROXY", "discovery_tables", "rank_tables"]
 
 SIZE_PROXY = 0.9
 """From this Kendall tau with the parameter count on, a proxy is a measure of size."""
 
-_RANK_COLUMNS = (("space", 14), ("data set", 10), ("n", 5), ("Kendall τ, 95 % interval", 19), ("partial", 7), ("size τ", 6))
-_FOUND_COLUMNS = (
-    ("data set", 12), ("n", 4), ("Kendall τ", 17), ("params τ", 8), ("difference", 21), ("partial", 7),
+_RANK_COLUMNS = (
+    ("space", 14), ("data set", 10), ("n", 4), ("τ", 5), ("[95 %]", 13), ("partial τ", 9), ("size τ", 6),
 )  # fmt: skip
-_LEFT = ("space", "data set")
+_FOUND_COLUMNS = (
+    ("data set", 10), ("n", 4), ("τ", 5), ("[95 %]", 13), ("params τ", 8), ("gain", 5), ("[95 %]", 14),
+    ("partial τ", 9),
+)  # fmt: skip
+_LEFT = ("space", "data set", "[95 %]")
+_INTERVALS = "τ: Kendall's tau-b, [95 % bootstrap interval]; partial τ: given the parameter count"
 
 
 def rank_tables(rows: Iterable[Mapping[str, Any]]) -> list[RenderableType]:
@@ -38,7 +42,8 @@ def rank_tables(rows: Iterable[Mapping[str, Any]]) -> list[RenderableType]:
                 row["space"] if row["space"] != previous else "",
                 row["dataset"],
                 str(row["n"]),
-                with_interval(row["kendall"], row["kendall_ci"]),
+                correlation(row["kendall"]),
+                interval(row["kendall_ci"]),
                 correlation(row["partial_kendall"]),
                 correlation(row["kendall_params"]),
             )
@@ -46,10 +51,7 @@ def rank_tables(rows: Iterable[Mapping[str, Any]]) -> list[RenderableType]:
         shown.append(_indented(table))
         reasons = dict.fromkeys(f"{row['space']}: {row['invalid']}" for row in lines if "invalid" in row)
         shown += [_indented(Text(f"no usable scores on {reason}", "red")) for reason in reasons]
-    shown.append(
-        Text("partial: Kendall τ given the parameter count; size τ: Kendall τ of the proxy with the parameter count", "dim")
-    )
-    return shown
+    return [*shown, Text(f"{_INTERVALS}; size τ: of the proxy with the parameter count", "dim")]
 
 
 def _proxy_line(proxy: str, rows: Sequence[Mapping[str, Any]]) -> Text:
@@ -64,42 +66,43 @@ def _proxy_line(proxy: str, rows: Sequence[Mapping[str, Any]]) -> Text:
 
 def discovery_tables(expression: str, metrics: Mapping[str, Any], summary: Mapping[str, Any]) -> list[RenderableType]:
     """What a discovery found: figures on the test architectures beside those of the parameter count."""
-    shown: list[RenderableType] = [Text(expression, "bold cyan", overflow="fold"), Text()]
-    shown.append(_header(_FOUND_COLUMNS))
+    shown: list[RenderableType] = [Text(expression, "bold cyan", overflow="fold"), Text(), _header(_FOUND_COLUMNS)]
     for space, found in metrics.items():
         shown.append(Text("all spaces and data sets" if space == "joint" else space, "bold"))
         table = _table(_FOUND_COLUMNS)
         for dataset, figures in found.items():
+            if "invalid" in figures:
+                table.add_row(dataset, str(figures["n"]), ABSENT, *["", ABSENT] * 2, ABSENT)
+                continue
             table.add_row(
                 dataset,
                 str(figures["n"]),
-                with_interval(figures["kendall"], figures["kendall_ci"]),
+                correlation(figures["kendall"]),
+                interval(figures["kendall_ci"]),
                 correlation(figures["params"]["kendall"]),
-                with_interval(figures["difference"], figures["difference_ci"], sign=True),
+                signed(figures["difference"]),
+                interval(figures["difference_ci"], sign=True),
                 correlation(figures["partial_kendall"]),
             )
         shown.append(_indented(table))
-    shown.append(
-        Text("on test architectures, never seen before; partial: Kendall τ given the parameter count", "dim")
-    )
-    lines = [f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in summary.items() if _is_plain(value)]
-    return [*shown, *([Text()] if lines else []), *map(Text, lines)]
+        reasons = dict.fromkeys(figures["invalid"] for figures in found.values() if "invalid" in figures)
+        shown += [_indented(Text(f"no usable scores: {reason}", "red")) for reason in reasons]
+    note = f"on the test architectures, which evolution has not seen; gain: over the parameter count; {_INTERVALS}"
+    return [*shown, Text(note, "dim"), Text(), *_parts(summary)]
 
 
-def _is_plain(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return all(isinstance(inner, (int, float, type(None))) for inner in value.values())
-    return isinstance(value, (int, float, str, type(None)))
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
-    if isinstance(value, float) and abs(value) <= 1:
-        return correlation(value)
-    if isinstance(value, float):
-        return f"{value:.1f}"
-    return ABSENT if value is None else str(value)
+def _parts(summary: Mapping[str, Any]) -> Iterable[Text]:
+    """The joint fitness where the proxy was evolved, where it was chosen, and where neither was done."""
+    params = summary.get("params") or {}
+    values = [
+        f"{part:10}{correlation(summary.get(part)):>6} (params {correlation(params.get(part))})"
+        for part in ("discovery", "selection", "test")
+    ]
+    yield Text(f"joint fitness ({summary.get('fitness')})")
+    yield from (Text(f"  {value}") for value in values)
+    yield Text(f"{summary.get('evaluations')} candidates judged, {summary.get('invalid')} without usable scores")
+    if summary.get("null"):
+        yield Text("null run: the labels were dealt out at random, so this is what luck alone reaches", "yellow")
 
 
 def _table(columns: Sequence[tuple[str, int]]) -> Table:

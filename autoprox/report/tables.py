@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from rich import box
 from rich.table import Table
@@ -11,24 +12,29 @@ from rich.text import Text
 __all__ = ["listing"]
 
 
-def listing(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "", wrapped: Sequence[str] = ()) -> Table:
-    """A table; numbers stand on the right.
+def listing(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    wrapped: Sequence[str] = (),
+    right: Sequence[str] = (),
+    lines: bool = False,
+) -> Table:
+    """A table.
 
     Args:
         columns: headings.
-        rows: cells; None is shown as nothing.
-        title: above it, if any.
+        rows: cells; None is shown as nothing, numbers stand on the right.
         wrapped: headings of the columns that give way where space is short.
+        right: headings of further columns that stand on the right.
+        lines: whether rows are set apart, since some have several lines.
     """
-    lines = [list(row) for row in rows]
-    table = Table(
-        box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False, show_edge=False
-    )
+    cells = [list(row) for row in rows]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, leading=int(lines))
     for i, heading in enumerate(columns):
-        numeric = bool(lines) and all(isinstance(line[i], (int, float)) or line[i] is None for line in lines)
-        table.add_column(
-            heading, justify="right" if numeric else "left", no_wrap=heading not in wrapped, overflow="fold"
-        )
-    for line in lines:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in line))
+        numeric = bool(cells) and all(isinstance(row[i], int | float) or row[i] is None for row in cells)
+        side: Literal["left", "right"] = "right" if numeric or heading in right else "left"
+        table.add_column(heading, justify=side, no_wrap=heading not in wrapped, overflow="fold")
+    for row in cells:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     return table

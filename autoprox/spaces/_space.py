@@ -138,8 +138,9 @@ def read_fields(space: str, record: object, names: Sequence[str]) -> list[object
     missing = [name for name in names if name not in record]
     unknown = [str(name) for name in record if name not in names]
     if missing or unknown:
-        found = "; ".join(f"{what} {', '.join(which)}" for what, which in
-                          (("missing:", missing), ("unknown:", unknown)) if which)
+        found = "; ".join(
+            f"{what} {', '.join(which)}" for what, which in (("missing:", missing), ("unknown:", unknown)) if which
+        )
         raise InputError(f"{space} architecture: expected the fields {wanted}, found {found}")
     return [record[name] for name in names]
 

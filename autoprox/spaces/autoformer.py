@@ -66,7 +66,8 @@ class AutoFormerSubSpace(Space):
 
     def parse(self, record: Mapping[str, object], /) -> AutoFormerArchitecture:
         embed_dim, depth, heads, ratios = read_fields(
-            self.name, record, ("embed_dim", "depth", "num_heads", "mlp_ratio"))
+            self.name, record, ("embed_dim", "depth", "num_heads", "mlp_ratio")
+        )
         blocks = read_choice(self.name, "depth", depth, self.depths)
         return AutoFormerArchitecture(
             read_choice(self.name, "embed_dim", embed_dim, self.embed_dims),
@@ -91,8 +92,12 @@ class AutoFormerSubSpace(Space):
 
         The kind of change is uniform over the fields that have more than one choice.
         """
-        fields = {"embed_dim": self.embed_dims, "depth": self.depths, "num_heads": self.heads,
-                  "mlp_ratio": self.mlp_ratios}
+        fields = {
+            "embed_dim": self.embed_dims,
+            "depth": self.depths,
+            "num_heads": self.heads,
+            "mlp_ratio": self.mlp_ratios,
+        }
         field = pick(rng, [name for name, choices in fields.items() if len(choices) > 1])
         if field == "embed_dim":
             return replace(architecture, embed_dim=pick_other(rng, self.embed_dims, architecture.embed_dim))
@@ -162,7 +167,8 @@ class AutoFormerSubSpace(Space):
         from autoprox.spaces import networks
 
         return networks.AutoFormerSub(
-            architecture.embed_dim, architecture.num_heads, architecture.hidden, classes, patch=PATCH)
+            architecture.embed_dim, architecture.num_heads, architecture.hidden, classes, patch=PATCH
+        )
 
     def _with_depth(
         self, architecture: AutoFormerArchitecture, depth: int, rng: np.random.Generator

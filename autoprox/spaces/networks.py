@@ -29,8 +29,10 @@ class PatchEmbed(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, IMAGE_SIZE, IMAGE_SIZE):
-            raise ValueError(f"images must have shape (batch, 3, {IMAGE_SIZE}, {IMAGE_SIZE}), "
-                             f"but have {tuple(images.shape)}: resize them to {IMAGE_SIZE} px")
+            raise ValueError(
+                f"images must have shape (batch, 3, {IMAGE_SIZE}, {IMAGE_SIZE}), "
+                f"but have {tuple(images.shape)}: resize them to {IMAGE_SIZE} px"
+            )
         maps: Tensor = self.proj(images)
         return maps
 
@@ -116,7 +118,8 @@ class AutoFormerSub(nn.Module):
         self.pos_embed = nn.Parameter(torch.empty(1, self.patch_embed.side**2 + 1, dim))
         last = max(len(heads) - 1, 1)
         self.blocks = nn.ModuleList(
-            Block(dim, h, m, DROP_PATH * i / last) for i, (h, m) in enumerate(zip(heads, hidden, strict=True)))
+            Block(dim, h, m, DROP_PATH * i / last) for i, (h, m) in enumerate(zip(heads, hidden, strict=True))
+        )
         self.norm = nn.LayerNorm(dim, eps=EPS)
         self.head = nn.Linear(dim, classes)
 
@@ -164,8 +167,15 @@ class PiT(nn.Module):
     """Pooling-based vision transformer (Heo et al., ICCV 2021); the head reads the normalised CLS token."""
 
     def __init__(
-        self, dims: Sequence[int], heads: Sequence[int], depth: Sequence[int], mlp_ratio: int, classes: int, *,
-        patch: int, stride: int,
+        self,
+        dims: Sequence[int],
+        heads: Sequence[int],
+        depth: Sequence[int],
+        mlp_ratio: int,
+        classes: int,
+        *,
+        patch: int,
+        stride: int,
     ) -> None:
         super().__init__()
         self.patch_embed = PatchEmbed(dims[0], patch, stride)
@@ -176,7 +186,8 @@ class PiT(nn.Module):
         pools = [Pooling(narrow, wide) for narrow, wide in pairwise(dims)]
         self.stages = nn.ModuleList(
             Stage([Block(dim, h, dim * mlp_ratio, next(rates)) for _ in range(count)], pool)
-            for dim, h, count, pool in zip(dims, heads, depth, [*pools, None], strict=True))
+            for dim, h, count, pool in zip(dims, heads, depth, [*pools, None], strict=True)
+        )
         self.norm = nn.LayerNorm(dims[-1], eps=EPS)
         self.head = nn.Linear(dims[-1], classes)
 

@@ -83,12 +83,12 @@ class PiTSpace(Space):
         return tuple(triple for triple in product(*self.depths) if sum(triple) in self.total_depths)
 
     def parse(self, record: Mapping[str, object], /) -> PiTArchitecture:
-        base_dim, ratio, heads, depth = read_fields(
-            self.name, record, ("base_dim", "mlp_ratio", "num_heads", "depth"))
+        base_dim, ratio, heads, depth = read_fields(self.name, record, ("base_dim", "mlp_ratio", "num_heads", "depth"))
         h1, h2, h3 = read_choices(self.name, "num_heads", heads, [self.heads] * 3)
         if not h1 <= h2 <= h3:
-            raise InputError(f"{self.name} architecture: num_heads must not decrease from stage to stage, "
-                             f"found {h1}, {h2}, {h3}")
+            raise InputError(
+                f"{self.name} architecture: num_heads must not decrease from stage to stage, found {h1}, {h2}, {h3}"
+            )
         d1, d2, d3 = read_choices(self.name, "depth", depth, self.depths)
         return PiTArchitecture(
             read_choice(self.name, "base_dim", base_dim, self.base_dims),
@@ -106,13 +106,21 @@ class PiTSpace(Space):
         }
 
     def sample(self, rng: np.random.Generator) -> PiTArchitecture:
-        return PiTArchitecture(pick(rng, self.base_dims), pick(rng, self.mlp_ratios), pick(rng, self.head_triples),
-                               pick(rng, self.depth_triples))
+        return PiTArchitecture(
+            pick(rng, self.base_dims),
+            pick(rng, self.mlp_ratios),
+            pick(rng, self.head_triples),
+            pick(rng, self.depth_triples),
+        )
 
     def mutate(self, architecture: PiTArchitecture, rng: np.random.Generator) -> PiTArchitecture:
         """Draw another value for one of the four fields; triples come from those that `sample` draws from."""
-        fields = {"base_dim": self.base_dims, "mlp_ratio": self.mlp_ratios, "num_heads": self.head_triples,
-                  "depth": self.depth_triples}
+        fields = {
+            "base_dim": self.base_dims,
+            "mlp_ratio": self.mlp_ratios,
+            "num_heads": self.head_triples,
+            "depth": self.depth_triples,
+        }
         field = pick(rng, [name for name, choices in fields.items() if len(choices) > 1])
         if field == "base_dim":
             return replace(architecture, base_dim=pick_other(rng, self.base_dims, architecture.base_dim))
@@ -125,23 +133,31 @@ class PiTSpace(Space):
     def crossover(self, a: PiTArchitecture, b: PiTArchitecture, rng: np.random.Generator) -> PiTArchitecture:
         """Every field comes from one parent; triples stay whole, so that they stay among the parents' triples."""
         return PiTArchitecture(
-            pick(rng, (a, b)).base_dim, pick(rng, (a, b)).mlp_ratio, pick(rng, (a, b)).num_heads,
-            pick(rng, (a, b)).depth)
+            pick(rng, (a, b)).base_dim,
+            pick(rng, (a, b)).mlp_ratio,
+            pick(rng, (a, b)).num_heads,
+            pick(rng, (a, b)).depth,
+        )
 
     def params(self, architecture: PiTArchitecture, classes: int = 100) -> int:
         d1, d2, d3 = architecture.dims
         embedding = (3 * PATCH**2 + 1) * d1 + SIDES[0] ** 2 * d1 + d1  # patch convolution, position map, CLS
-        blocks = sum(depth * block_params(dim, dim * architecture.mlp_ratio)
-                     for depth, dim in zip(architecture.depth, architecture.dims, strict=True))
+        blocks = sum(
+            depth * block_params(dim, dim * architecture.mlp_ratio)
+            for depth, dim in zip(architecture.depth, architecture.dims, strict=True)
+        )
         pooling = sum(10 * wide + narrow * wide + wide for narrow, wide in ((d1, d2), (d2, d3)))
         return embedding + blocks + pooling + 2 * d3 + d3 * classes + classes
 
     def flops(self, architecture: PiTArchitecture, classes: int = 100) -> int:
         d1, d2, d3 = architecture.dims
-        blocks = sum(depth * block_macs(dim, dim * architecture.mlp_ratio, side * side + 1)
-                     for depth, dim, side in zip(architecture.depth, architecture.dims, SIDES, strict=True))
-        pooling = sum(9 * wide * side * side + narrow * wide
-                      for narrow, wide, side in ((d1, d2, SIDES[1]), (d2, d3, SIDES[2])))
+        blocks = sum(
+            depth * block_macs(dim, dim * architecture.mlp_ratio, side * side + 1)
+            for depth, dim, side in zip(architecture.depth, architecture.dims, SIDES, strict=True)
+        )
+        pooling = sum(
+            9 * wide * side * side + narrow * wide for narrow, wide, side in ((d1, d2, SIDES[1]), (d2, d3, SIDES[2]))
+        )
         return SIDES[0] ** 2 * 3 * PATCH**2 * d1 + blocks + pooling + d3 * classes
 
     def depth(self, architecture: PiTArchitecture) -> int:
@@ -160,8 +176,10 @@ class PiTSpace(Space):
     def smallest(self, count: Literal["params", "flops"] = "params") -> PiTArchitecture:
         """Where the blocks are matters: a block of the first stage is cheap in parameters and expensive in FLOPs."""
         heads = min(self.heads)
-        candidates = [PiTArchitecture(min(self.base_dims), min(self.mlp_ratios), (heads, heads, heads), depth)
-                      for depth in self.depth_triples]
+        candidates = [
+            PiTArchitecture(min(self.base_dims), min(self.mlp_ratios), (heads, heads, heads), depth)
+            for depth in self.depth_triples
+        ]
         return min(candidates, key=self.params if count == "params" else self.flops)
 
     def choices(self) -> dict[str, str]:
@@ -170,7 +188,7 @@ class PiTSpace(Space):
             "mlp_ratio": comma(self.mlp_ratios),
             "num_heads": f"{comma(self.heads)} per stage, not decreasing",
             "depth": f"{' | '.join(comma(choices) for choices in self.depths)} per stage; "
-                     f"sampled with {min(self.total_depths)} to {max(self.total_depths)} blocks in all",
+            f"sampled with {min(self.total_depths)} to {max(self.total_depths)} blocks in all",
         }
 
     def size(self) -> int:
@@ -179,5 +197,12 @@ class PiTSpace(Space):
     def _assemble(self, architecture: PiTArchitecture, classes: int) -> torch.nn.Module:
         from autoprox.spaces import networks
 
-        return networks.PiT(architecture.dims, architecture.num_heads, architecture.depth, architecture.mlp_ratio,
-                            classes, patch=PATCH, stride=STRIDE)
+        return networks.PiT(
+            architecture.dims,
+            architecture.num_heads,
+            architecture.depth,
+            architecture.mlp_ratio,
+            classes,
+            patch=PATCH,
+            stride=STRIDE,
+        )

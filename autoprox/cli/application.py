@@ -1,0 +1,151 @@
+"""The application: its commands, and how every end of a command becomes an exit code and one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from autoprox import __version__
+from autoprox.cli.architectures import score, search
+from autoprox.cli.benches import benches
+from autoprox.cli.discovering import discover
+from autoprox.cli.listings import export, primitives, proxies, spaces
+from autoprox.cli.ranking import rank
+from autoprox.errors import AutoproxError
+
+__all__ = ["app", "main", "run", "spread"]
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="autoprox",
+    help="Discover training-free proxies for vision transformers, and search architectures with them.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(discover)
+app.command()(rank)
+app.command()(score)
+app.command()(search)
+app.command()(export)
+app.add_typer(benches, name="bench", help="List, show and install ground truth.")
+app.command()(proxies)
+app.command()(primitives)
+app.command()(spaces)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"autoprox {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everything(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+_ClickException: type[Exception] = typer.BadParameter.__bases__[0].__bases__[0]
+"""Of all wrong usage; newer versions of typer have their own copy of click, so click itself need not be there."""
+
+
+def main() -> None:
+    """Run the command of the process and exit with its code."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon_output()
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code; an error that a user can act on is one sentence on standard error."""
+    try:
+        return _run(list(arguments))
+    except AutoproxError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; what was measured is kept, and the same command goes on from there", INTERRUPTED)
+    except _ClickException as error:
+        return _fail(_usage(error), 2)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            _abandon_output()
+            return 0
+        return _fail(f"the system refused: {error}", 3)
+    except (ValueError, LookupError) as error:
+        from benchdata import MissingTableError, TableError
+
+        if isinstance(error, TableError):
+            return _fail(str(error), 2)
+        if isinstance(error, MissingTableError):
+            return _fail(str(error), 3)
+        raise
+
+
+def _run(arguments: list[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("autoprox", spread(arguments) or ["--help"]) as context:
+            command.invoke(context)
+    except typer.Exit as exit_:
+        return exit_.exit_code
+    return 0
+
+
+_SEVERAL = ("--proxy", "--model")
+_OPTION = re.compile(r"-h|--[a-z][a-z-]*(=.*)?", re.DOTALL)
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """Repeat ``--proxy`` and ``--model`` before each of several values that follow one of them.
+
+    >>> spread(["rank", "--proxy", "snip", "dss", "--json"])
+    ['rank', '--proxy', 'snip', '--proxy', 'dss', '--json']
+    """
+    result: list[str] = []
+    option, filled = "", False
+    for argument in arguments:
+        if option and not filled:
+            filled = True
+        elif _OPTION.fullmatch(argument):
+            option, _, value = argument.partition("=")
+            option, filled = (option, bool(value)) if option in _SEVERAL else ("", False)
+        elif option:
+            result.append(option)
+        result.append(argument)
+    return result
+
+
+def _fail(text: str, code: int) -> int:
+    try:
+        typer.echo(f"autoprox: {' '.join(text.split())}", err=True)
+    except OSError:  # nobody listens any more
+        _abandon_output()
+    return code
+
+
+def _usage(error: Exception) -> str:
+    """The sentence of a wrong option, and where to read about it."""
+    message = error.format_message() if isinstance(error, _ClickException) else str(error)  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "autoprox"
+    return f"{message.replace('Value error, ', '').rstrip('.')}; see '{path} --help'"
+
+
+def _abandon_output() -> None:
+    """Let the interpreter's own flush at exit go nowhere: whoever read the pipe has closed it."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -1,0 +1,127 @@
+"""`autoprox discover`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autoprox.cli import options
+from autoprox.cli.groundtruth import ground_truth
+from autoprox.cli.interruption import stopping
+from autoprox.cli.remembered import keep, recall
+
+__all__ = ["discover"]
+
+
+class Preset(StrEnum):
+    """Algorithms."""
+
+    PARETO = "pareto"
+    AUTO_PROX = "auto-prox"
+
+
+class Structure(StrEnum):
+    """Shapes of expressions of the published algorithm."""
+
+    LINEAR = "linear"
+    TREE = "tree"
+    GRAPH = "graph"
+
+
+class Fitness(StrEnum):
+    """Ways to join the correlations of all spaces and data sets."""
+
+    MEAN = "mean"
+    MIN = "min"
+    MEAN_ABS = "mean-abs"
+    PARTIAL = "partial"
+
+
+def discover(
+    context: typer.Context,
+    bench: options.Bench = None,
+    spaces: options.Spaces = None,
+    datasets: options.Datasets = None,
+    labels: options.Labels = None,
+    preset: Annotated[
+        Preset, typer.Option("--preset", help="pareto: correlation and simplicity; auto-prox: as published.")
+    ] = Preset.PARETO,
+    structure: Annotated[
+        Structure, typer.Option("--structure", help="Shape of the expressions of --preset auto-prox.")
+    ] = Structure.TREE,
+    fitness: Annotated[
+        Fitness, typer.Option("--fitness", help="Joint correlation; partial: what a proxy knows beyond size.")
+    ] = Fitness.MEAN,
+    evaluations: Annotated[int, typer.Option("--evaluations", min=1, help="Distinct candidates to judge.")] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the evolution.")] = 0,
+    batch_size: options.BatchSize = 8,
+    data_root: options.DataRoot = None,
+    device: options.Device = "cpu",
+    workers: options.WorkerCount = None,
+    null: Annotated[bool, typer.Option("--null", help="Shuffle the labels: what luck alone reaches.")] = False,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The proxy file to write.")] = Path("best.json"),
+    run_dir: options.RunDir = None,
+    resume: options.Resume = False,
+    json: options.Json = False,
+) -> None:
+    """Evolve a proxy on ground truth, and say how good it is on architectures that evolution never saw."""
+    from autoprox.discovery import DiscoverySettings
+    from autoprox.discovery import discover as run
+    from autoprox.proxy import save_proxy
+    from autoprox.report import discovery_tables, discovery_view, show
+    from autoprox.run_folder import next_folder
+    from autoprox.store import home_folder
+    from autoprox.workers import Workers
+
+    folder = run_dir or next_folder("discover", resume)
+    given: dict[str, Any] = {
+        "bench": bench or [],
+        "spaces": spaces,
+        "datasets": datasets,
+        "labels": labels,
+        "preset": preset.value,
+        "structure": structure.value,
+        "fitness": fitness.value,
+        "evaluations": evaluations,
+        "seed": seed,
+        "batch_size": batch_size,
+        "data_root": None if data_root is None else str(data_root),
+        "device": device,
+        "null": null,
+        "out": str(out),
+    }
+    asked = recall(context, folder, resume, given)
+    target, images = Path(asked["out"]), None if asked["data_root"] is None else Path(asked["data_root"])
+    options.check_writable(target)
+    names = options.listed(asked["spaces"]), options.listed(asked["datasets"])
+    truth = ground_truth(asked["bench"], *names, asked["labels"], images)
+    settings = DiscoverySettings(
+        **{name: asked[name] for name in ("preset", "structure", "fitness", "evaluations", "seed", "null")},
+        # initial weights and batch have a seed of their own, so that another seed of evolution finds the memo warm
+        capture=options.capture_settings(asked["batch_size"], 0, images, asked["device"]),
+    )
+    settings.check()
+    if not resume:
+        keep(folder, asked)
+    with discovery_view() as view, Workers(workers) as pool, stopping(view.notice, folder) as stop:
+        found = run(
+            truth.groups,
+            settings,
+            run_dir=folder,
+            home=home_folder(),
+            workers=pool,
+            benchmarks=truth.record(),
+            resume=resume,
+            observe=view.observe,
+            progress=view.progress,
+            stop=stop,
+        )
+    save_proxy(target, found.proxy)
+    record = found.proxy.to_json()
+    if json:
+        options.emit_json({**record, "summary": found.summary, "out": str(target), "run_dir": str(folder)})
+    else:
+        show(*discovery_tables(record["expression"], found.proxy.metrics, found.summary), f"written to {target}")

@@ -1,0 +1,109 @@
+"""Which ground truth a command works on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from autoprox.errors import InputError, MissingError
+
+if TYPE_CHECKING:
+    from autoprox.problem import Group
+    from benchdata import Benchmark
+
+__all__ = ["GroundTruth", "chosen_benchmarks", "ground_truth"]
+
+_HOW = (
+    "install the public one with 'autoprox bench add vit-bench-101' (or --from DIR, if you have its files), "
+    "name a table with --bench, or set AUTOPROX_BENCHMARKS to a folder of tables"
+)
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Tables and what was taken from them, one group a space."""
+
+    benchmarks: list[Benchmark]
+    groups: list[Group]
+
+    def record(self) -> list[dict[str, str]]:
+        """Name and content hash of each table."""
+        return [{"name": table.name, "hash": table.content_hash} for table in self.benchmarks]
+
+
+def ground_truth(
+    bench: Sequence[str],
+    spaces: Sequence[str] | None,
+    datasets: Sequence[str] | None,
+    label: str | None,
+    data_root: Path | None = None,
+) -> GroundTruth:
+    """Choose tables and join them.
+
+    Raises:
+        InputError: what was asked for is in none of them.
+        MissingError: there is no table at all.
+    """
+    from autoprox.images import CLASSES
+    from autoprox.problem import gather
+
+    tables = chosen_benchmarks(bench, datasets)
+    groups = gather(tables, spaces or _spaces(tables, datasets), datasets, label)
+    for name in sorted({name for group in groups for name in group.labels}):
+        if data_root is not None and name not in CLASSES:
+            raise InputError(f"images of {name!r} cannot be read from --data-root; it knows {', '.join(CLASSES)}")
+    return GroundTruth(tables, groups)
+
+
+def _spaces(tables: Sequence[Benchmark], datasets: Sequence[str] | None) -> list[str]:
+    """The spaces of the tables that this version can build and that have all the data sets asked for."""
+    from autoprox.spaces import SPACES
+
+    there: dict[str, set[str]] = {}
+    for table in tables:
+        for space in table.spaces:
+            there.setdefault(space, set()).update(table.datasets(space))
+    known = {space: names for space, names in there.items() if space in SPACES}
+    if not known:
+        raise InputError(
+            f"no space of the tables can be built: they have {', '.join(there)}; known: {', '.join(SPACES)}"
+        )
+    every = {name for names in known.values() for name in names}
+    for name in datasets or ():
+        if name not in every:
+            raise InputError(f"there is no data set {name!r} in the ground truth; it has {', '.join(sorted(every))}")
+    chosen = [space for space, names in sorted(known.items()) if names.issuperset(datasets or ())]
+    if not chosen:
+        found = "; ".join(f"{space} has {', '.join(sorted(names))}" for space, names in known.items())
+        raise InputError(f"no space has all the data sets {', '.join(datasets or ())}: {found}")
+    return chosen
+
+
+def chosen_benchmarks(bench: Sequence[str], datasets: Sequence[str] | None) -> list[Benchmark]:
+    """The tables that were named; else those with any of the data sets; else the embedded one; else all installed."""
+    from benchdata import find_benchmarks, load_benchmark
+
+    if bench:
+        return [load_benchmark(name) for name in dict.fromkeys(bench)]
+    locations = find_benchmarks()
+    broken = [location for location in locations.values() if location.problem]
+    usable = [location for location in locations.values() if not location.problem]
+    for location in broken:
+        typer.echo(f"autoprox: passing over the benchmark {location.name}: {location.problem}", err=True)
+    if not usable:
+        trouble = "none of the benchmarks found can be used" if broken else "there is no ground truth on this computer"
+        raise MissingError(f"{trouble}; {_HOW}")
+    if not datasets:
+        embedded = [location for location in usable if location.where == "embedded"]
+        return [load_benchmark(location.path) for location in (embedded or usable)]
+    tables = [load_benchmark(location.path) for location in usable]
+    every = {table.name: {d for space in table.spaces for d in table.datasets(space)} for table in tables}
+    for name in datasets:
+        if not any(name in found for found in every.values()):
+            there = "; ".join(f"{table} has {', '.join(sorted(found))}" for table, found in every.items())
+            raise InputError(f"no installed benchmark has the data set {name!r}: {there}")
+    return [table for table in tables if every[table.name].intersection(datasets)]

@@ -1,0 +1,35 @@
+"""Ctrl-C: the first asks a run to stop at its next safe point, the second ends it at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+__all__ = ["stopping"]
+
+
+@contextmanager
+def stopping(notice: Callable[[str], None], folder: Path) -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether the user asked to stop; the signal's handler is put back at the end.
+
+    Args:
+        notice: shows a text at once; called inside the handler.
+        folder: where the run can be resumed.
+    """
+    asked = False
+
+    def handle(_: int, __: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        notice(f"stopping at the next safe point; go on later with --resume --run-dir {folder} (Ctrl-C again: at once)")
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,49 @@
+"""The outcome of an architecture search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from autoprox.report.figures import ABSENT, count
+from autoprox.report.tables import listing
+
+__all__ = ["search_tables"]
+
+
+def search_tables(record: Mapping[str, Any]) -> list[RenderableType]:
+    """An architecture file's content: the winner beside random picks of its size or budget."""
+    choices = ", ".join(f"{name} {_choice(value)}" for name, value in record["architecture"].items())
+    provenance = record["provenance"]
+    picks = provenance["random"]
+    rows = [
+        ("winner", _number(picks["score_winner"]), count(record["params"]), count(record["flops"])),
+        (f"best of {picks['count']} random picks", _number(picks["score_max"]), "", ""),
+        ("mean of the random picks", _number(picks["score_mean"]), _count(picks["params_mean"]), ""),
+    ]
+    tail = f"random picks with {picks['matched']}; {provenance['evaluated']} architectures scored"
+    if provenance["invalid"]:
+        tail += f", {provenance['invalid']} without a usable score"
+    if provenance["exhausted"]:
+        tail += "; no further one within the budget was found"
+    return [
+        Text.assemble((record["space"], "bold"), f"  {choices}"),
+        Text(),
+        listing(("", "score", "params", "FLOPs"), rows, right=("score", "params", "FLOPs")),
+        Text(tail, "dim"),
+    ]
+
+
+def _choice(value: object) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _number(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.6g}"
+
+
+def _count(value: float | None) -> str:
+    return ABSENT if value is None else count(value)
