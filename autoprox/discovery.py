@@ -37,6 +37,8 @@ __all__ = ["PRESETS", "Discovery", "DiscoverySettings", "Standing", "discover"]
 
 PRESETS = ("pareto", "auto-prox")
 
+_ADVICE = "give --evaluations more, or ground truth whose labels differ"
+
 
 @dataclass(frozen=True)
 class DiscoverySettings:
@@ -196,6 +198,9 @@ class _Run:
             groups = [group.shuffled(rng) for group in groups]
         self.groups = list(groups)
         self.fields = [part for group in groups for part in _fields(group, settings.capture)]
+        self.best: list[Verdict] = []
+        self.front: list[Verdict] = []
+        self.invalid = 0
         self.fitness = Fitness([f.part("discovery").group for f in self.fields], settings.fitness)
 
     def run(self) -> Discovery:
@@ -204,13 +209,12 @@ class _Run:
         judge = self._judge()
         for entry in journal:
             judge.verdicts[entry["key"]] = Verdict.from_json(entry)
+        self._learn(list(judge.verdicts.values()))
         engine = self._engine(judge)
         if state is not None:
             engine.restore(state["engine"])
         self._evolve(engine, judge)
-        verdicts = list(judge.verdicts.values())
-        finalists = self._finalists(verdicts)
-        return self._report(finalists, verdicts)
+        return self._report(self._finalists(), judge)
 
     def _interruptible(self, stage: str, done: int, total: int) -> None:
         self._progress(stage, done, total)
@@ -258,40 +262,43 @@ class _Run:
                 self._checkpoint(engine, judge, saved)
                 saved = len(judge.verdicts)
                 pace = (time.monotonic() - began) / max(1, saved - first)
-                self._stand(
-                    engine.generation, list(judge.verdicts.values()), pace * (self.settings.evaluations - saved)
-                )
+                self._stand(engine.generation, saved, pace * (self.settings.evaluations - saved))
                 if not done:
                     self._stop_here()
 
     def _checkpoint(self, engine: Engine, judge: Judge, saved: int) -> None:
         new = list(judge.verdicts.items())[saved:]
+        self._learn([verdict for _, verdict in new])
         entries = [{"key": key, **verdict.to_json()} for key, verdict in new]
         self.folder.save({"engine": engine.state(), "seconds": self._seconds()}, entries)
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self.started
 
-    def _stand(self, generation: int, verdicts: Sequence[Verdict], eta: float | None) -> None:
-        best = best_of(verdicts, 1)
-        if best:
-            shown = best[0]
-            pairs = self.fitness.pairs
+    def _learn(self, verdicts: Sequence[Verdict]) -> None:
+        """Take new verdicts into the front and the ranking of the best."""
+        self.best = best_of([*self.best, *verdicts], self.settings.finalists)
+        self.front = pareto_front([*self.front, *verdicts])
+        self.invalid += sum(verdict.value is None for verdict in verdicts)
+
+    def _stand(self, generation: int, evaluations: int, eta: float | None) -> None:
+        if self.best:
+            shown, pairs = self.best[0], self.fitness.pairs
             self.observe(
                 Standing(
-                    "evolution",
-                    generation,
-                    len(verdicts),
-                    self.settings.evaluations,
-                    sum(v.value is None for v in verdicts),
-                    to_text(shown.expression),
-                    shown.value or 0.0,
-                    dict(zip(pairs, shown.taus, strict=True)),
-                    self.fitness.of_params(),
-                    dict(zip(pairs, map(float, self.fitness.params), strict=True)),
-                    [(complexity(v.expression), v.value or 0.0, to_text(v.expression)) for v in pareto_front(verdicts)],
-                    self._seconds(),
-                    eta,
+                    stage="evolution",
+                    generation=generation,
+                    evaluations=evaluations,
+                    total=self.settings.evaluations,
+                    invalid=self.invalid,
+                    best=to_text(shown.expression),
+                    value=shown.value or 0.0,
+                    taus=dict(zip(pairs, shown.taus, strict=True)),
+                    params_value=self.fitness.of_params(),
+                    params_taus=dict(zip(pairs, map(float, self.fitness.params), strict=True)),
+                    front=[(complexity(v.expression), v.value or 0.0, to_text(v.expression)) for v in self.front],
+                    elapsed=self._seconds(),
+                    eta=eta,
                 )
             )
 
@@ -315,16 +322,11 @@ class _Run:
                 columns.append([population.score(e, strict=True) for e in expressions])
         return columns
 
-    def _finalists(self, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    def _finalists(self) -> list[dict[str, Any]]:
         """The best candidates with exact fitness on discovery, selection and both together, best first."""
-        chosen = {
-            to_text(v.expression): v for v in [*pareto_front(verdicts), *best_of(verdicts, self.settings.finalists)]
-        }
+        chosen = {to_text(v.expression): v for v in [*self.front, *self.best]}
         if not chosen:
-            reasons = {v.reason for v in verdicts}
-            raise InputError(
-                f"no candidate of {len(verdicts)} has a usable score; for instance: {next(iter(reasons), 'none')}"
-            )
+            raise InputError(f"no candidate of {self.settings.evaluations} has a usable score; {_ADVICE}")
         expressions = [v.expression for v in chosen.values()]
         parts = ("discovery", "selection")
         columns = self._exact(expressions, parts, "measure finalists")
@@ -354,12 +356,12 @@ class _Run:
             finalists.append(record)
         if all("reason" in record for record in finalists):
             raise InputError(
-                f"no finalist has a usable score when measured exactly; for instance: {finalists[0]['reason']}"
+                f"no finalist has a usable score when measured exactly ({finalists[0]['reason']}); {_ADVICE}"
             )
         finalists.sort(key=lambda r: ("reason" in r, -(r.get("both") or 0.0), r["complexity"], r["expression"]))
         return finalists
 
-    def _report(self, finalists: Sequence[dict[str, Any]], verdicts: Sequence[Verdict]) -> Discovery:
+    def _report(self, finalists: Sequence[dict[str, Any]], judge: Judge) -> Discovery:
         from autoprox.text import parse
 
         best = finalists[0]
@@ -374,8 +376,8 @@ class _Run:
             "selection": best["selection"],
             "test": test,
             "params": params,
-            "evaluations": len(verdicts),
-            "invalid": sum(v.value is None for v in verdicts),
+            "evaluations": len(judge.verdicts),
+            "invalid": self.invalid,
             "front": _front(finalists),
         }
         provenance = {

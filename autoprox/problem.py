@@ -134,7 +134,8 @@ def gather(
                 continue
             if present < least:
                 raise InputError(
-                    f"{present} architectures of {name} have a {chosen[id(holding[0])]} label on {dataset}; at least {least} are needed"
+                    f"{present} architectures of {name} have a {chosen[id(holding[0])]} label on {dataset}; "
+                    f"at least {least} are needed"
                 )
             labels[dataset], kinds[dataset] = column, chosen[id(holding[0])]
         if not labels:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ class RunFolder:
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
                 raise InputError(
-                    f"the run in {self.path} has {name} = {json.dumps(old.get(name))}, now {json.dumps(new.get(name))} is asked for; "
-                    "resume with the same settings, or name another folder with --run-dir"
+                    f"the run in {self.path} has {name} = {json.dumps(old.get(name))}, now {json.dumps(new.get(name))} "
+                    "is asked for; resume with the same settings, or name another folder with --run-dir"
                 )
 
     def load(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
@@ -70,19 +71,24 @@ class RunFolder:
         if not state_path.exists():
             self._journal.unlink(missing_ok=True)
             return None, []
-        state = read_json(state_path, "state of a run")
-        kept: list[str] = []
-        if state["lines"]:
-            with self._journal.open(encoding="utf-8") as file:
-                kept = [line for line, _ in zip(file, range(state["lines"]), strict=False)]
-        if len(kept) < state["lines"]:
-            raise InputError(
-                f"{self._journal} is damaged: expected {state['lines']} lines, found {len(kept)}; start a new run"
-            )
+        record = read_json(state_path, "state of a run")
+        if not isinstance(record, dict) or not isinstance(record.get("lines"), int) or "state" not in record:
+            raise InputError(f"{state_path} is damaged: it does not say how far the run was; start a new run")
+        kept: list[bytes] = []
         if self._journal.exists():
-            os.truncate(self._journal, sum(len(line.encode()) for line in kept))
+            with self._journal.open("rb") as file:
+                kept = list(islice(file, record["lines"]))
+        try:
+            entries = [json.loads(line) for line in kept]
+        except ValueError as error:
+            raise InputError(f"{self._journal} is damaged ({error}); start a new run") from None
+        if len(kept) < record["lines"]:
+            expected = f"expected {record['lines']} lines, found {len(kept)}"
+            raise InputError(f"{self._journal} is damaged: {expected}; start a new run")
+        if kept:
+            os.truncate(self._journal, sum(map(len, kept)))
         self._lines = len(kept)
-        return state["state"], [json.loads(line) for line in kept]
+        return record["state"], entries
 
     def save(self, state: Mapping[str, Any], entries: Iterable[Mapping[str, Any]] = ()) -> None:
         """Append journal entries, then make the state that counts them current."""

@@ -54,17 +54,25 @@ def _positions(length: int, count: int, seed: str) -> Tensor:
     )
 
 
-def _sample_block(block: dict[str, Tensor], name: str, seed: str) -> dict[str, Tensor]:
+def _sample_block(block: dict[str, Tensor], name: str, seed: str, spectra: dict[int, Tensor]) -> dict[str, Tensor]:
+    """The kept parts of one statistic; ``spectra`` holds singular values by matrix, since groups share members."""
     members = grouped(block, name)
-    tensors = Tensors(tuple(member.unsqueeze(0) for member in members))
-    flat = tensors.flat()[0]
+    flat = torch.cat([member.flatten() for member in members]) if len(members) > 1 else members[0].flatten()
+    if STATISTICS[name].kind in SPECTRAL_KINDS:
+        for member in members:
+            if id(member) not in spectra:
+                spectra[id(member)] = Tensors((member.unsqueeze(0),)).singular_values()[0]
+    plain = []
+    for feature in plain_features(name):
+        operator = OPERATORS[feature.head]
+        spectral = operator.form is Form.SPECTRAL
+        plain.append(operator.function(torch.cat([spectra[id(m)] for m in members]) if spectral else flat).double())
     # a weight and its gradient give the same elements
     positions = _positions(flat.numel(), ELEMENTS, f"{seed}|{STATISTICS[name].shape_class}")
-    plain = block_values(plain_features(name), lambda _: tensors)
     return {
         "elements": flat[positions.to(flat.device)].float(),
         "count": torch.tensor(flat.numel() / ELEMENTS),
-        "plain": torch.cat(list(plain.values())),
+        "plain": torch.stack(plain),
     }
 
 
@@ -72,8 +80,12 @@ def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> None:
     network, names, settings, path = task
     blocks = capture(network, names, settings)
     table: dict[str, Tensor] = {}
+    spectra: list[dict[int, Tensor]] = [{} for _ in blocks]
     for name in names:
-        rows = [_sample_block(block, name, f"{settings.seed}|{network[0]}|{i}") for i, block in enumerate(blocks)]
+        rows = [
+            _sample_block(block, name, f"{settings.seed}|{network[0]}|{i}", spectra[i])
+            for i, block in enumerate(blocks)
+        ]
         for part in rows[0]:
             table[f"{name}|{part}"] = torch.stack([row[part] for row in rows]).cpu()
     with replacing(Path(path)) as temporary:

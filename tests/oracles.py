@@ -97,7 +97,9 @@ def feature(e: Expression, leaf: Callable[[str], list[Array]]) -> float:
     return float(REDUCTION[e.head](np.concatenate([m.ravel() for m in members])))
 
 
-def scores(e: Expression, numbers: Mapping[str, Sequence[float]], values: Sequence[Mapping[Expression, Array]]) -> Array:
+def scores(
+    e: Expression, numbers: Mapping[str, Sequence[float]], values: Sequence[Mapping[Expression, Array]]
+) -> Array:
     """A proxy on a population, (networks,), network by network."""
 
     def blocks(part: Expression, row: Mapping[Expression, Array]) -> Array:

@@ -16,7 +16,12 @@ from tests import oracles
 from tests.strategies import expressions, feature_expressions, proxies
 
 DEPTHS = [2, 3, 2, 4]
-NUMBERS = {"depth": DEPTHS, "params": [5.0, 7.0, 6.0, 9.5], "flops": [1.0, 2.0, 0.5, 4.0], "width": [3.0, 2.0, 8.0, 6.0]}
+NUMBERS = {
+    "depth": DEPTHS,
+    "params": [5.0, 7.0, 6.0, 9.5],
+    "flops": [1.0, 2.0, 0.5, 4.0],
+    "width": [3.0, 2.0, 8.0, 6.0],
+}
 
 
 def block_leaf(seed: int, block: int):

@@ -18,7 +18,9 @@ NUMBERS = {"depth": DEPTHS, "params": [5.0, 7.0, 6.0, 9.5, 1.0], "flops": [1.0, 
 AWKWARD = [0.0, -0.0, np.nan, np.inf, -np.inf, 1e300, -1e300, 1e-300, 1.0, -1.0]
 
 
-def random_rows(e: Expression, seed: int, awkward: float = 0.0, wobble: float = 0.0) -> list[dict[Expression, np.ndarray]]:
+def random_rows(
+    e: Expression, seed: int, awkward: float = 0.0, wobble: float = 0.0
+) -> list[dict[Expression, np.ndarray]]:
     rng, noise = np.random.default_rng(seed), np.random.default_rng(1)
     rows = []
     for depth in DEPTHS:
@@ -122,7 +124,9 @@ def test_an_infinite_branch_is_not_called_constant():
 
 def test_ranks_are_taken_over_the_population():
     assert score("rank(sum(mean(qkv.weight)))", [[5, 1], [1], [9, 9, 9]]) == [2 / 3, 1 / 3, 1]
-    assert score("rank(params) + rank(depth)", [[1], [1, 1], [1, 1]], params=[3, 2, 1]) == pytest.approx([4 / 3, 1.5, 7 / 6])
+    assert score("rank(params) + rank(depth)", [[1], [1, 1], [1, 1]], params=[3, 2, 1]) == pytest.approx(
+        [4 / 3, 1.5, 7 / 6]
+    )
 
 
 def test_networks_of_different_depths_keep_their_order():

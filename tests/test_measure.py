@@ -133,11 +133,17 @@ def inverse_of(number: int) -> float:
 
 def test_no_worker_outlives_an_interruption():
     start = time.monotonic()
-    workers = Workers(2)
-    with pytest.raises(KeyboardInterrupt), workers:
-        for _ in workers.map(time.sleep, [0, 300, 300, 300]):
-            processes = list(workers._pool._processes.values())
-            raise KeyboardInterrupt
+    processes = []
+
+    def interrupted() -> None:
+        with Workers(2) as workers:
+            for _ in workers.map(time.sleep, [0, 300, 300, 300]):
+                processes.extend(workers._pool._processes.values())
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(processes) == 2
     while any(process.is_alive() for process in processes):
         assert time.monotonic() - start < 60
         time.sleep(0.05)

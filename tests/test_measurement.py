@@ -99,7 +99,11 @@ class TinyBlock(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.attn, self.mlp, self.heads = nn.Module(), nn.Module(), heads
-        self.attn.qkv, self.attn.proj, self.attn.attn_drop = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim), nn.Dropout(0.5)
+        self.attn.qkv, self.attn.proj, self.attn.attn_drop = (
+            nn.Linear(dim, 3 * dim),
+            nn.Linear(dim, dim),
+            nn.Dropout(0.5),
+        )
         self.mlp.fc1, self.mlp.act, self.mlp.fc2 = nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim)
         self.attn.forward, self.mlp.forward = self.attend, lambda x: self.mlp.fc2(self.mlp.act(self.mlp.fc1(x)))
 
@@ -173,7 +177,9 @@ def test_every_statistic_equals_autograd_on_the_written_out_pass(name, smallest)
         else:
             loss = run(parameters, torch.ones_like(images[:1]), record, trace).sum()
         assert len(found) == len(trace.blocks) == sum(record.get("depth", [2]) if name != "autoformer-sub" else [12])
-        sources = [(i, key) for i, block in enumerate(trace.blocks) for key in block if key.endswith((".weight", ".output"))]
+        sources = [
+            (i, key) for i, block in enumerate(trace.blocks) for key in block if key.endswith((".weight", ".output"))
+        ]
         gradients = torch.autograd.grad(loss, [trace.blocks[i][key] for i, key in sources])
         for (i, key), gradient in zip(sources, gradients, strict=True):
             site, _, kind = key.partition(".")
@@ -315,7 +321,7 @@ def test_a_site_that_the_pass_goes_around_is_named():
 def test_a_pass_without_its_batch_is_refused(pass_, message):
     with pytest.raises(ValueError, match=f"the {pass_} pass runs the network: {message}"):
         measure(tiny(), [(pass_, "fc1", "grad")], SUBMODULES)
-    images, labels = tiny_batch()
+    images, _ = tiny_batch()
     if pass_ == "ones":
         measure(tiny(), [(pass_, "fc1", "grad")], SUBMODULES, images)
     else:
@@ -366,7 +372,7 @@ def test_capture_repeats_and_depends_on_its_seed(smallest):
 
 
 def test_an_unusable_device_is_named(smallest):
-    with pytest.raises(InputError, match="device 'abacus' cannot be used.*'cpu' always works"):
+    with pytest.raises(InputError, match=r"device 'abacus' cannot be used.*'cpu' always works"):
         capture(smallest["pit-tiny"], ["qkv.weight"], CaptureSettings(device="abacus"))
 
 

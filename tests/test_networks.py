@@ -128,17 +128,34 @@ def test_other_images_are_refused(space: Space, shape: tuple[int, ...]) -> None:
 def test_block_names_follow_timm(space: Space) -> None:
     for block in blocks(space.skeleton(smallest(space))):
         names = {name for name, _ in block.named_modules()}
-        assert names >= {"norm1", "attn", "attn.qkv", "attn.attn_drop", "attn.proj", "norm2", "mlp", "mlp.fc1",
-                         "mlp.act", "mlp.fc2"}
+        assert names >= {
+            "norm1",
+            "attn",
+            "attn.qkv",
+            "attn.attn_drop",
+            "attn.proj",
+            "norm2",
+            "mlp",
+            "mlp.fc1",
+            "mlp.act",
+            "mlp.fc2",
+        }
 
 
 def test_block_equals_torchs_encoder_layer() -> None:
     torch.manual_seed(0)
     block = Block(24, heads=3, hidden=36, drop_path=0.0).eval()
-    oracle = nn.TransformerEncoderLayer(24, 3, 36, dropout=0.0, activation="gelu", layer_norm_eps=1e-6,
-                                        batch_first=True, norm_first=True)
-    theirs = {"self_attn.in_proj_": "attn.qkv.", "self_attn.out_proj.": "attn.proj.", "linear1.": "mlp.fc1.",
-              "linear2.": "mlp.fc2.", "norm1.": "norm1.", "norm2.": "norm2."}
+    oracle = nn.TransformerEncoderLayer(
+        24, 3, 36, dropout=0.0, activation="gelu", layer_norm_eps=1e-6, batch_first=True, norm_first=True
+    )
+    theirs = {
+        "self_attn.in_proj_": "attn.qkv.",
+        "self_attn.out_proj.": "attn.proj.",
+        "linear1.": "mlp.fc1.",
+        "linear2.": "mlp.fc2.",
+        "norm1.": "norm1.",
+        "norm2.": "norm2.",
+    }
     ours = block.state_dict()
     oracle.load_state_dict({t + kind: ours[o + kind] for t, o in theirs.items() for kind in ("weight", "bias")})
     tokens = torch.randn(2, 5, 24)
@@ -163,7 +180,8 @@ def head_input(model: nn.Module) -> tuple[Tensor, Tensor]:
     seen: dict[str, Tensor] = {}
     for name in ("norm", "head"):
         model.get_submodule(name).register_forward_hook(
-            lambda _module, args, output, name=name: seen.update({f"{name}.in": args[0], f"{name}.out": output}))
+            lambda _module, args, output, name=name: seen.update({f"{name}.in": args[0], f"{name}.out": output})
+        )
     model(images(1))
     return seen["norm.out"], seen["head.in"]
 
@@ -184,14 +202,16 @@ def test_pit_reads_the_cls_token_and_pools_27_14_7() -> None:
     tokens: list[int] = []
     for stage in model.stages:
         stage.get_submodule("blocks.0").register_forward_hook(
-            lambda _module, args, _output: tokens.append(args[0].shape[1]))
+            lambda _module, args, _output: tokens.append(args[0].shape[1])
+        )
     normed, pooled = head_input(model)
     assert tokens == [27**2 + 1, 14**2 + 1, 7**2 + 1]
     assert normed.shape == (1, 1, 32)
     torch.testing.assert_close(pooled, normed[:, 0])
     pools = [stage.get_submodule("pool") for stage in list(model.stages)[:2]]
-    assert all(isinstance(pool, Pooling) and isinstance(pool.fc, nn.Linear) and pool.conv.groups == 32
-               for pool in pools)
+    assert all(
+        isinstance(pool, Pooling) and isinstance(pool.fc, nn.Linear) and pool.conv.groups == 32 for pool in pools
+    )
     assert model.stages[2].pool is None
 
 
@@ -235,8 +255,9 @@ def test_initial_values_depend_on_the_arguments_alone(space: Space, init: Any) -
 
 @every_space
 def test_shared_values_are_scaled_slices_of_the_largest_network(space: Space) -> None:
-    small, large = (space.network(a, classes, seed=1) for a, classes in
-                    ((smallest(space), 10), (space.largest(), LARGEST_HEAD)))
+    small, large = (
+        space.network(a, classes, seed=1) for a, classes in ((smallest(space), 10), (space.largest(), LARGEST_HEAD))
+    )
     small_rules, large_rules = rules(small, space.linear_init), rules(large, space.linear_init)
     values = dict(large.named_parameters())
     for name, parameter in small.named_parameters():

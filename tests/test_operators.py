@@ -101,7 +101,9 @@ def test_spectral_functions_equal_numpy_on_matrices(name, matrix, power):
     values = torch.linalg.svdvals(torch.from_numpy(matrix))
     expected = oracles.SPECTRAL[name](matrix)
     # rounding of eigenvalues enters the oracle of the entropy with its root
-    np.testing.assert_allclose(float(OPERATORS[name].function(values)), expected, rtol=1e-5 if name == "erank" else 1e-9)
+    np.testing.assert_allclose(
+        float(OPERATORS[name].function(values)), expected, rtol=1e-5 if name == "erank" else 1e-9
+    )
 
 
 @pytest.mark.parametrize("name", SPECTRAL)

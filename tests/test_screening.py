@@ -14,7 +14,16 @@ from autoprox.text import parse
 from autoprox.workers import Workers
 
 SETTINGS = CaptureSettings(batch_size=2, classes=10)
-NAMES = ("attn.map", "fc1.grad", "fc1.output", "linear.weight", "ones.qkv.grad", "ones.qkv.weight", "qkv.weight", "ones.msa.grad")
+NAMES = (
+    "attn.map",
+    "fc1.grad",
+    "fc1.output",
+    "linear.weight",
+    "ones.qkv.grad",
+    "ones.qkv.weight",
+    "qkv.weight",
+    "ones.msa.grad",
+)
 FEATURES = {  # text: largest relative error of a block, and of the sum over the blocks of a network
     "sum(abs(qkv.weight))": (0.15, 0.04),
     "mean(square(linear.weight))": (0.3, 0.08),
@@ -27,7 +36,8 @@ FEATURES = {  # text: largest relative error of a block, and of the sum over the
     "sum(softmax(qkv.weight))": (1e-3, 1e-3),
 }
 PLAIN = ("sum(fc1.output)", "max(qkv.weight)", "l1(linear.weight)", "std(ones.qkv.grad)", "nuclear(qkv.weight)",
-         "erank(linear.weight)", "logdet(ones.qkv.grad)", "spectral(ones.msa.grad)", "srank(fc1.grad)", "min(attn.map)")  # fmt: skip
+         "erank(linear.weight)", "logdet(ones.qkv.grad)", "spectral(ones.msa.grad)", "srank(fc1.grad)",
+         "min(attn.map)")  # fmt: skip
 
 
 class Count:
@@ -130,7 +140,9 @@ def test_kept_samples_are_used_again_and_damaged_ones_made_again(small_networks,
         repair = Count()
         screen(small_networks, tmp_path, names, repair)
         assert repair.tasks == 1
-        assert {name: path.read_bytes() for name, path in files(tmp_path).items()} == {n: b for n, (b, _) in before.items()}
+        assert {name: path.read_bytes() for name, path in files(tmp_path).items()} == {
+            n: b for n, (b, _) in before.items()
+        }
     untouched = [name for name in before if name != broken]
     assert all(files(tmp_path)[name].stat().st_mtime_ns == before[name][1] for name in untouched)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".safetensors"]
@@ -152,7 +164,9 @@ def test_two_workers_take_the_same_samples(small_networks, folder, tmp_path, two
     count = Count()
     take_samples(small_networks, NAMES, SETTINGS, tmp_path, two_workers, count)
     assert count.tasks == 3
-    assert {n: p.read_bytes() for n, p in files(tmp_path).items()} == {n: p.read_bytes() for n, p in files(folder).items()}
+    assert {n: p.read_bytes() for n, p in files(tmp_path).items()} == {
+        n: p.read_bytes() for n, p in files(folder).items()
+    }
 
 
 def test_what_a_sample_cannot_tell_is_refused(small_networks, folder):
@@ -165,7 +179,7 @@ def test_what_a_sample_cannot_tell_is_refused(small_networks, folder):
 
 def test_a_place_that_cannot_be_written_is_named(small_networks, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(MissingError, match="samples of statistics cannot be kept in .*AUTOPROX_HOME"):
+    with pytest.raises(MissingError, match=r"samples of statistics cannot be kept in .*AUTOPROX_HOME"):
         screen(small_networks, tmp_path / "file" / "samples", ("qkv.weight",))
 
 

@@ -40,13 +40,25 @@ def run(tmp_path: Path) -> Iterator[Runner]:
     with FeatureStore(tmp_path / "memo.sqlite") as store:
 
         def once(
-            proxy: str, settings: SearchSettings, name: str = "run", *, count: int = 1, resume: bool = False,
-            progress: Progress = silent, stop: Callable[[], bool] = lambda: False,
+            proxy: str,
+            settings: SearchSettings,
+            name: str = "run",
+            *,
+            count: int = 1,
+            resume: bool = False,
+            progress: Progress = silent,
+            stop: Callable[[], bool] = lambda: False,
         ) -> Found:
             with Workers(count) as workers:
                 return search(
-                    parse_proxy(proxy), settings, run_dir=tmp_path / name, store=store, workers=workers, resume=resume,
-                    progress=progress, stop=stop,
+                    parse_proxy(proxy),
+                    settings,
+                    run_dir=tmp_path / name,
+                    store=store,
+                    workers=workers,
+                    resume=resume,
+                    progress=progress,
+                    stop=stop,
                 )
 
         yield once

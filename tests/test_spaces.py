@@ -162,8 +162,12 @@ def test_mutation_reaches_every_field(space: Space) -> None:
     rng = np.random.default_rng(1)
     parent = space.sample(rng)
     before = space.to_json(parent)
-    changed = {field for _ in range(200) for field, value in space.to_json(space.mutate(parent, rng)).items()
-               if value != before[field]}
+    changed = {
+        field
+        for _ in range(200)
+        for field, value in space.to_json(space.mutate(parent, rng)).items()
+        if value != before[field]
+    }
     assert changed == set(before)
 
 

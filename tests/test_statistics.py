@@ -22,7 +22,14 @@ def test_every_site_has_its_kinds_in_both_passes_and_nothing_else():
 def test_counts_by_kind_and_pass():
     kinds = Counter((s.pass_, s.kind) for s in STATISTICS.values())
     for pass_ in ("data", "ones"):
-        assert [kinds[pass_, k] for k in ("weight", "grad", "input", "output", "output_grad", "map")] == [7, 7, 13, 13, 13, 1]
+        assert [kinds[pass_, k] for k in ("weight", "grad", "input", "output", "output_grad", "map")] == [
+            7,
+            7,
+            13,
+            13,
+            13,
+            1,
+        ]
     assert len(STATISTICS) == 108
 
 

@@ -122,7 +122,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "memo.sqlite"
     path.write_bytes(b"this was a memo once " * 100)
-    with pytest.raises(MissingError, match="not a database.*it may be deleted"):
+    with pytest.raises(MissingError, match=r"not a database.*it may be deleted"):
         FeatureStore(path)
 
 
@@ -144,7 +144,7 @@ def test_values_of_a_wrong_length_are_named(tmp_path):
     database.execute("UPDATE numbers SET blocks = ?", (b"\x00" * 11,))
     database.commit()
     database.close()
-    with FeatureStore(path) as store, pytest.raises(MissingError, match="memo.sqlite cannot be used"):
+    with FeatureStore(path) as store, pytest.raises(MissingError, match=r"memo.sqlite cannot be used"):
         store.read("s", ["n"], ["f"])
 
 

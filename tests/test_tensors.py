@@ -124,7 +124,12 @@ def test_each_statistic_is_read_once_and_each_matrix_decomposed_once(monkeypatch
         read.append(name)
         return stacked(0)(name)
 
-    texts = ["nuclear(qkv.weight * qkv.grad)", "erank(qkv.weight * qkv.grad)", "logdet(qkv.weight * qkv.grad)", "sum(qkv.grad)"]
+    texts = [
+        "nuclear(qkv.weight * qkv.grad)",
+        "erank(qkv.weight * qkv.grad)",
+        "logdet(qkv.weight * qkv.grad)",
+        "sum(qkv.grad)",
+    ]
     block_values([parse(text) for text in texts], leaf)
     assert sorted(read) == ["qkv.grad", "qkv.weight"]
     assert len(decomposed) == 1

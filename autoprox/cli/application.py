@@ -77,7 +77,10 @@ def run(arguments: Sequence[str]) -> int:
     except AutoproxError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _fail("interrupted; what was measured is kept, and the same command goes on from there", INTERRUPTED)
+        return _fail(
+            "interrupted; what was measured is kept: give the command again, with --resume if it has a run folder",
+            INTERRUPTED,
+        )
     except _ClickException as error:
         return _fail(_usage(error), 2)
     except OSError as error:

@@ -127,10 +127,10 @@ def _colour(ahead: float | None) -> str:
 
 def _front(standing: Standing) -> Table:
     """The best, one line each."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("nodes", justify="right", min_width=5)
-    table.add_column("value", justify="right", min_width=5)
-    table.add_column("front", no_wrap=True, overflow="ellipsis")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=True)
+    table.add_column("nodes", justify="right", width=5)
+    table.add_column("value", justify="right", width=5)
+    table.add_column("front", no_wrap=True, overflow="ellipsis", ratio=1)
     best = sorted(standing.front, key=lambda entry: -entry[1])[:_FRONT]
     for size, value, text in sorted(best):
         table.add_row(str(size), correlation(value), Text(text))
