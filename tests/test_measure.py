@@ -144,9 +144,13 @@ def test_no_worker_outlives_an_interruption():
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert len(processes) == 2
-    while any(process.is_alive() for process in processes):
-        assert time.monotonic() - start < 60
-        time.sleep(0.05)
+    try:
+        while any(process.is_alive() for process in processes):
+            assert time.monotonic() - start < 60
+            time.sleep(0.05)
+    finally:
+        for process in processes:
+            process.kill()
 
 
 @pytest.mark.parametrize("count", [0, -3])
