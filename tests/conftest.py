@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from autoprox.workers import Workers
+    from autoprox.measuring.workers import Workers
 
 # Before torch or a BLAS is imported: one thread a process, so that results do not depend on the number of cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -50,7 +50,7 @@ def small_networks() -> list[tuple[str, str]]:
 @pytest.fixture(scope="session")
 def two_workers() -> Iterator[Workers]:
     """Two processes that tests share: starting them takes seconds."""
-    from autoprox.workers import Workers
+    from autoprox.measuring.workers import Workers
 
     with Workers(2) as workers:
         yield workers

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg, special, stats
 
-from autoprox.expression import Expression
+from autoprox.language.expression import Expression
 from primitives.statistics import GROUPS, STATISTICS
 
 Array = np.ndarray[Any, Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from autoprox.expression import Expression
+from autoprox.language.expression import Expression
 from primitives.operators import LEVELS, OPERATORS, Form, Operator
 from primitives.statistics import ARCHITECTURE_NUMBERS, STATISTICS
 

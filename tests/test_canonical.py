@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoprox.canonical import canonical, is_nonnegative, ranking_key
-from autoprox.evaluation import Population
-from autoprox.expression import Expression, features, kind
-from autoprox.tensors import Tensors, block_values
-from autoprox.text import parse, to_text
+from autoprox.language.canonical import canonical, is_nonnegative, ranking_key
+from autoprox.language.expression import Expression, features, kind
+from autoprox.language.text import parse, to_text
+from autoprox.measuring.tensors import Tensors, block_values
+from autoprox.proxies.evaluation import Population
 from primitives.statistics import STATISTICS
 from tests import oracles
 from tests.strategies import expressions, feature_expressions, proxies

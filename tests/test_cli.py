@@ -16,8 +16,8 @@ import torch
 from autoprox.cli import run
 from autoprox.cli.application import spread
 from autoprox.cli.interruption import stopping
-from autoprox.fitness import FITNESS
-from autoprox.known import KNOWN_PROXIES
+from autoprox.proxies.known import KNOWN_PROXIES
+from autoprox.ranking.fitness import FITNESS
 from autoprox.search import ALGORITHMS
 from autoprox.spaces import SPACES, get_space
 from primitives.operators import OPERATORS
@@ -155,10 +155,10 @@ def test_choices_are_those_of_the_library() -> None:
     from autoprox.cli.discovering import Fitness, Preset, Structure
     from autoprox.cli.listings import Format
     from autoprox.cli.ranking import Split
-    from autoprox.comparison import SPLITS
     from autoprox.discovery import PRESETS
+    from autoprox.discovery.genotypes import STRUCTURES
     from autoprox.export import FORMATS
-    from autoprox.genotypes import STRUCTURES
+    from autoprox.ranking.comparison import SPLITS
 
     for choices, known in (
         (Algorithm, ALGORITHMS), (Fitness, FITNESS), (Preset, PRESETS), (Structure, STRUCTURES), (Format, FORMATS),

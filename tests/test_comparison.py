@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from autoprox.capture import CaptureSettings
-from autoprox.comparison import compare
 from autoprox.errors import InputError
-from autoprox.known import BASELINES
-from autoprox.problem import Group, gather, numbers_of
-from autoprox.proxy import resolve_proxy
+from autoprox.measuring.capture import CaptureSettings
+from autoprox.measuring.workers import Workers
+from autoprox.proxies.known import BASELINES
+from autoprox.proxies.proxy import resolve_proxy
+from autoprox.ranking.comparison import compare
+from autoprox.ranking.problem import Group, gather, numbers_of
 from autoprox.spaces import get_space
-from autoprox.workers import Workers
 from benchdata import Benchmark, Row, load_benchmark
 
 SETTINGS = CaptureSettings(batch_size=1)

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoprox.capture import CaptureSettings
 from autoprox.discovery import Discovery, DiscoverySettings, Standing, discover
 from autoprox.errors import InputError, InterruptedRunError
-from autoprox.fitness import Fitness
-from autoprox.problem import PARTS, Group, numbers_of, split_of
+from autoprox.language.text import parse
+from autoprox.measuring.capture import CaptureSettings
+from autoprox.measuring.workers import Workers
+from autoprox.ranking.fitness import Fitness
+from autoprox.ranking.problem import PARTS, Group, numbers_of, split_of
 from autoprox.spaces import get_space
-from autoprox.text import parse
-from autoprox.workers import Workers
 
 SETTINGS = DiscoverySettings(evaluations=250, finalists=6, capture=CaptureSettings(batch_size=1))
 
@@ -84,9 +84,9 @@ def test_it_finds_a_proxy_and_tests_it_on_unseen_architectures(whole: Discovery)
 
 
 def test_reported_figures_are_those_of_the_expression(whole: Discovery, home: Path) -> None:
-    from autoprox.canonical import canonical
-    from autoprox.capture import block_features
-    from autoprox.expression import features
+    from autoprox.language.canonical import canonical
+    from autoprox.language.expression import features
+    from autoprox.measuring.capture import block_features
 
     part = small_group().part("test")
     expression = canonical(parse(whole.summary["expression"]))

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoprox.canonical import canonical
-from autoprox.evaluation import CONSTANT, Invalid, Population
-from autoprox.expression import Expression, features
-from autoprox.text import parse_proxy
+from autoprox.language.canonical import canonical
+from autoprox.language.expression import Expression, features
+from autoprox.language.text import parse_proxy
+from autoprox.proxies.evaluation import CONSTANT, Invalid, Population
 from tests import oracles
 from tests.strategies import proxies
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprox import evolution
-from autoprox.canonical import canonical
-from autoprox.evolution import TERMINALS, Individual, breed, expressible, random_expression, survivors
-from autoprox.expression import complexity, is_relative, kind, statistics, subexpressions
-from autoprox.text import parse, parse_proxy, to_text
+from autoprox.discovery import evolution
+from autoprox.discovery.evolution import TERMINALS, Individual, breed, expressible, random_expression, survivors
+from autoprox.language.canonical import canonical
+from autoprox.language.expression import complexity, is_relative, kind, statistics, subexpressions
+from autoprox.language.text import parse, parse_proxy, to_text
 from primitives.operators import OPERATORS, Form
 from primitives.statistics import STATISTICS
 
@@ -175,8 +175,8 @@ def test_survivors_keep_the_best_and_prefer_what_is_not_dominated(seed, size):
 
 SEQUENCE = """
 import random
-from autoprox.evolution import Individual, breed, random_expression, survivors
-from autoprox.text import to_text
+from autoprox.discovery.evolution import Individual, breed, random_expression, survivors
+from autoprox.language.text import to_text
 rng = random.Random(7)
 population = [Individual(random_expression(rng, 4), rng.random()) for _ in range(12)]
 for generation in range(5):

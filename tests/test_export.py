@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 from autoprox import __version__
-from autoprox.canonical import canonical
-from autoprox.capture import CaptureSettings, block_features
+from autoprox.discovery.evolution import random_expression
 from autoprox.errors import InputError
-from autoprox.evaluation import Invalid, Population
-from autoprox.evolution import random_expression
 from autoprox.export import FORMATS, export
-from autoprox.expression import features, from_json, statistics
-from autoprox.images import noise_batch
-from autoprox.known import KNOWN_PROXIES
+from autoprox.language.canonical import canonical
+from autoprox.language.expression import features, from_json, statistics
+from autoprox.language.text import parse, parse_proxy, to_latex
+from autoprox.measuring.capture import CaptureSettings, block_features
+from autoprox.measuring.images import noise_batch
+from autoprox.measuring.tensors import Tensors, block_values
+from autoprox.proxies.evaluation import Invalid, Population
+from autoprox.proxies.known import KNOWN_PROXIES
 from autoprox.spaces import get_space
-from autoprox.tensors import Tensors, block_values
-from autoprox.text import parse, parse_proxy, to_latex
 from primitives.measurement import measure
 from primitives.statistics import STATISTICS, SUBMODULES, Statistic
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from autoprox.fitness import FITNESS, Fitness
-from autoprox.problem import Group
+from autoprox.ranking.fitness import FITNESS, Fitness
+from autoprox.ranking.problem import Group
 
 NAN = float("nan")
 

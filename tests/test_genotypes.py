@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprox.evolution import TERMINALS
-from autoprox.expression import check_proxy
-from autoprox.genotypes import STRUCTURES, UNARY, Genotype, mutate, random_genotype
-from autoprox.text import to_text
+from autoprox.discovery.evolution import TERMINALS
+from autoprox.discovery.genotypes import STRUCTURES, UNARY, Genotype, mutate, random_genotype
+from autoprox.language.expression import check_proxy
+from autoprox.language.text import to_text
 
 INDEX = {name: i for i, name in reversed(list(enumerate(UNARY)))}
 

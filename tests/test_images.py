@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from autoprox.errors import InputError, MissingError
-from autoprox.images import CLASSES, image_batch, noise_batch
+from autoprox.measuring.images import CLASSES, image_batch, noise_batch
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 

@@ -18,31 +18,17 @@ ROWS = {
     "primitives": 1,
     "benchdata": 1,
     "autoprox": 2,
-    "autoprox.canonical": 2,
     "autoprox.errors": 2,
     "autoprox.export": 2,
-    "autoprox.expression": 2,
     "autoprox.files": 2,
+    "autoprox.language": 2,
+    "autoprox.run_folder": 2,
     "autoprox.spaces": 2,
-    "autoprox.text": 2,
-    "autoprox.capture": 3,
-    "autoprox.evaluation": 3,
-    "autoprox.fitness": 3,
-    "autoprox.images": 3,
-    "autoprox.known": 3,
-    "autoprox.measure": 3,
-    "autoprox.problem": 3,
+    "autoprox.measuring": 3,
+    "autoprox.proxies": 3,
     "autoprox.ranking": 3,
-    "autoprox.resampling": 3,
-    "autoprox.screening": 3,
-    "autoprox.store": 3,
-    "autoprox.tensors": 3,
-    "autoprox.workers": 3,
     "autoprox.discovery": 4,
-    "autoprox.evolution": 4,
-    "autoprox.judging": 4,
     "autoprox.search": 4,
-    "autoprox.training": 4,
     "autoprox.__main__": 5,
     "autoprox.cli": 5,
     "autoprox.report": 5,
@@ -51,7 +37,7 @@ ROWS = {
 # Libraries that only these modules (and those inside them) import.
 OUTPUT = ("autoprox.cli", "autoprox.report")
 FENCED = {
-    "deap": ("autoprox.evolution",),
+    "deap": ("autoprox.discovery.evolution",),
     "rich": OUTPUT,
     "typer": OUTPUT,
     "click": OUTPUT,
@@ -161,23 +147,35 @@ def test_every_row_is_of_something_that_is_named_once():
     [
         ("primitives/a.py", "import autoprox.errors", "primitives.a: imports autoprox.errors (row 2) from row 1"),
         ("primitives/a.py", "import benchdata", "primitives.a: imports benchdata (row 1) from row 1"),
-        ("autoprox/spaces/a.py", "from autoprox import ranking", "autoprox.spaces.a: imports autoprox.ranking (row 3)"),
+        (
+            "autoprox/spaces/a.py",
+            "from autoprox import ranking",
+            "autoprox.spaces.a: imports autoprox.ranking (row 3)",
+        ),
         ("autoprox/spaces/a.py", "from ..search import x", "autoprox.spaces.a: imports autoprox.search (row 4)"),
-        ("autoprox/text.py", "def f():\n    from . import ranking", "autoprox.text: imports autoprox.ranking (row 3)"),
-        ("autoprox/search.py", "from rich.table import Table", "autoprox.search: imports rich, which only"),
-        ("autoprox/discovery.py", "import deap.gp", "autoprox.discovery: imports deap, which only autoprox.evolution"),
+        (
+            "autoprox/language/text.py",
+            "def f():\n    from .. import ranking",
+            "autoprox.language.text: imports autoprox.ranking (row 3)",
+        ),
+        ("autoprox/search/a.py", "from rich.table import Table", "autoprox.search.a: imports rich, which only"),
+        (
+            "autoprox/discovery/run.py",
+            "import deap.gp",
+            "autoprox.discovery.run: imports deap, which only autoprox.discovery.evolution",
+        ),
         ("benchdata/a.py", "import pickle", "benchdata.a: imports pickle"),
         ("benchdata/a.py", "torch.load(f)", "benchdata.a: calls torch.load without weights_only=True in line 1"),
         ("benchdata/a.py", "torch.load(f, weights_only=False)", "benchdata.a: calls torch.load without"),
         ("benchdata/a.py", "np.load(f, allow_pickle=True)", "benchdata.a: allows pickle in line 1"),
-        ("autoprox/text.py", "eval('1')", "autoprox.text: calls eval in line 1"),
+        ("autoprox/language/text.py", "eval('1')", "autoprox.language.text: calls eval in line 1"),
         ("autoprox/utils.py", "", "autoprox.utils: has no row"),
         ("autoprox/spaces/helpers.py", "", "autoprox.spaces.helpers: is named after nothing"),
-        ("autoprox/text.py", "\n" * 401, "autoprox.text: is longer than 400 lines"),
+        ("autoprox/language/text.py", "\n" * 401, "autoprox.language.text: is longer than 400 lines"),
     ],
 )
 def test_a_planted_violation_is_found(file, source, message, tmp_path):
-    for path in ("autoprox/ranking.py", "autoprox/search.py", file):
+    for path in ("autoprox/ranking/__init__.py", "autoprox/search/__init__.py", file):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("", encoding="utf-8")
     (tmp_path / file).write_text(source, encoding="utf-8")

@@ -5,13 +5,13 @@ import time
 import numpy as np
 import pytest
 
-from autoprox import measure
-from autoprox.capture import CaptureSettings, block_features
 from autoprox.errors import InputError
-from autoprox.measure import measured
-from autoprox.store import FeatureStore
-from autoprox.text import parse
-from autoprox.workers import Workers
+from autoprox.language.text import parse
+from autoprox.measuring import measure
+from autoprox.measuring.capture import CaptureSettings, block_features
+from autoprox.measuring.measure import measured
+from autoprox.measuring.store import FeatureStore
+from autoprox.measuring.workers import Workers
 
 SETTINGS = CaptureSettings(batch_size=2, classes=10)
 FEATURES = [parse(t) for t in ("l1(qkv.weight)", "sum(fc1.grad)", "nuclear(proj.weight)", "mean(ones.fc2.output)")]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autoprox.capture import CaptureSettings, batch_of, block_features, capture, settings_for
 from autoprox.errors import InputError
+from autoprox.language.text import parse
+from autoprox.measuring.capture import CaptureSettings, batch_of, block_features, capture, settings_for
 from autoprox.spaces import get_space
-from autoprox.text import parse
 from primitives.measurement import absolute_weights, find_blocks, measure
 from primitives.statistics import GROUPS, STATISTICS, SUBMODULES
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprox.errors import InputError
-from autoprox.problem import Group, gather, numbers_of, split_hash, split_of
+from autoprox.ranking.problem import Group, gather, numbers_of, split_hash, split_of
 from autoprox.spaces import get_space
 from benchdata import Benchmark, Row
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from autoprox.canonical import canonical
 from autoprox.errors import InputError, MissingError
 from autoprox.files import write_json, write_text
-from autoprox.known import BASELINES, KNOWN_PROXIES
-from autoprox.proxy import Proxy, load_proxy, resolve_proxy, save_proxy
-from autoprox.text import parse_proxy, to_text
+from autoprox.language.canonical import canonical
+from autoprox.language.text import parse_proxy, to_text
+from autoprox.proxies.known import BASELINES, KNOWN_PROXIES
+from autoprox.proxies.proxy import Proxy, load_proxy, resolve_proxy, save_proxy
 
 SNIP = "sum(sum(abs(linear.weight * linear.grad)))"
 
@@ -67,6 +67,9 @@ def test_names_files_and_expressions(tmp_path: Path) -> None:
     assert resolve_proxy(str(tmp_path / "p")).expression == parse_proxy(SNIP)
     assert resolve_proxy("snip").expression == parse_proxy(SNIP)
     assert resolve_proxy("params + depth").expression == parse_proxy("params + depth")
+    assert resolve_proxy("-depth").expression == parse_proxy("-depth")
+    assert resolve_proxy("params+depth").expression == parse_proxy("params + depth")
+    assert resolve_proxy("params-depth").expression == parse_proxy("params - depth")
     with pytest.raises(InputError, match=r"no proxy 'snipp' \(did you mean snip\?\)"):
         resolve_proxy("snipp")
 
@@ -74,7 +77,8 @@ def test_names_files_and_expressions(tmp_path: Path) -> None:
 def test_known_proxies_are_proxies_with_sources() -> None:
     assert set(BASELINES) <= set(KNOWN_PROXIES)
     for name, known in KNOWN_PROXIES.items():
-        assert known.name == name and known.source
+        assert known.name == name
+        assert known.source
         assert parse_proxy(to_text(canonical(known.expression)))
 
 

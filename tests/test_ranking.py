@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from autoprox import ranking
 from autoprox.errors import InputError
-from autoprox.ranking import KendallTargets, agreement, bootstrap, joint_agreement, kendalls, regret
-from autoprox.resampling import interval
+from autoprox.ranking import agreement as ranking
+from autoprox.ranking.agreement import KendallTargets, agreement, bootstrap, joint_agreement, kendalls, regret
+from autoprox.ranking.resampling import interval
 
 NAN = float("nan")
 

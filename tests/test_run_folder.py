@@ -78,7 +78,7 @@ def test_next_folder_counts_up(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     assert next_folder("discover", False, tmp_path).name == "discover-10"
     assert next_folder("discover", True, tmp_path).name == "discover-9"
-    with pytest.raises(InputError, match="no .*rank-N to resume"):
+    with pytest.raises(InputError, match=r"no .*rank-N to resume"):
         next_folder("rank", True, tmp_path)
 
 

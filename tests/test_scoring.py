@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoprox.architecture_file import ArchitectureFile, load_architecture, save_architecture
-from autoprox.capture import CaptureSettings, Network
 from autoprox.errors import InputError
-from autoprox.evaluation import Invalid
-from autoprox.scoring import Scorer, is_constant, score_architectures
+from autoprox.language.text import parse_proxy
+from autoprox.measuring.capture import CaptureSettings, Network
+from autoprox.measuring.store import FeatureStore
+from autoprox.measuring.workers import Workers
+from autoprox.proxies.evaluation import Invalid
+from autoprox.proxies.scoring import Scorer, is_constant, score_architectures
 from autoprox.spaces import get_space
-from autoprox.store import FeatureStore
-from autoprox.text import parse_proxy
-from autoprox.workers import Workers
+from autoprox.spaces.architecture_file import ArchitectureFile, load_architecture, save_architecture
 
 SETTINGS = CaptureSettings()
 SUB, PIT = get_space("autoformer-sub"), get_space("pit-tiny")

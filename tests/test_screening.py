@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from autoprox import screening
-from autoprox.capture import CaptureSettings, block_features, capture
 from autoprox.errors import InputError, MissingError
-from autoprox.screening import ELEMENTS, take_samples
-from autoprox.text import parse
-from autoprox.workers import Workers
+from autoprox.language.text import parse
+from autoprox.measuring import screening
+from autoprox.measuring.capture import CaptureSettings, block_features, capture
+from autoprox.measuring.screening import ELEMENTS, take_samples
+from autoprox.measuring.workers import Workers
 
 SETTINGS = CaptureSettings(batch_size=2, classes=10)
 NAMES = (

@@ -16,15 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprox.architecture_file import load_architecture
-from autoprox.budget import parse_size
-from autoprox.capture import CaptureSettings
 from autoprox.errors import InputError, InterruptedRunError
+from autoprox.language.text import parse_proxy
+from autoprox.measuring.capture import CaptureSettings
+from autoprox.measuring.store import FeatureStore
+from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.search import Found, SearchSettings, search
 from autoprox.spaces import get_space
-from autoprox.store import FeatureStore
-from autoprox.text import parse_proxy
-from autoprox.workers import Progress, Workers, silent
+from autoprox.spaces.architecture_file import load_architecture
+from autoprox.spaces.budget import parse_size
 
 PIT = SearchSettings("pit-tiny", max_params=5_000_000, evaluations=60)
 SUB = SearchSettings("autoformer-sub", max_params=6_000_000, evaluations=60)
@@ -194,9 +194,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from autoprox.search import SearchSettings, search
-from autoprox.store import FeatureStore
-from autoprox.text import parse_proxy
-from autoprox.workers import Workers
+from autoprox.measuring.store import FeatureStore
+from autoprox.language.text import parse_proxy
+from autoprox.measuring.workers import Workers
 
 def progress(stage, done, total):
     if done >= int(sys.argv[3]):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from autoprox.errors import MissingError
-from autoprox.store import FeatureStore, home_folder
+from autoprox.measuring.store import FeatureStore, home_folder
 
 ROOT = Path(__file__).parent.parent
 
@@ -62,7 +62,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from autoprox.store import FeatureStore
+from autoprox.measuring.store import FeatureStore
 who = int(sys.argv[2])
 for i in range(40):
     with FeatureStore(Path(sys.argv[1])) as store:

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoprox.expression import Expression
-from autoprox.tensors import Tensors, block_values
-from autoprox.text import parse
+from autoprox.language.expression import Expression
+from autoprox.language.text import parse
+from autoprox.measuring.tensors import Tensors, block_values
 from primitives.operators import OPERATORS, Form
 from primitives.statistics import STATISTICS
 from tests import oracles

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from autoprox.errors import InputError
-from autoprox.expression import (
+from autoprox.language.expression import (
     MAX_DEPTH,
     MAX_SIZE,
     Expression,
@@ -25,7 +25,7 @@ from autoprox.expression import (
     to_graph,
     to_json,
 )
-from autoprox.text import MAX_LENGTH, parse, parse_proxy, to_latex, to_text
+from autoprox.language.text import MAX_LENGTH, parse, parse_proxy, to_latex, to_text
 from primitives.operators import LEVELS, OPERATORS
 from primitives.statistics import STATISTICS
 from tests.strategies import expressions, proxies

@@ -14,7 +14,7 @@ from autoprox.cli.remembered import keep, recall
 from autoprox.errors import InputError
 
 if TYPE_CHECKING:
-    from autoprox.proxy import Proxy
+    from autoprox.proxies.proxy import Proxy
 
 __all__ = ["score", "search"]
 
@@ -53,15 +53,15 @@ def search(
     json: options.Json = False,
 ) -> None:
     """Find the architecture with the highest score in a search space, within budgets; nothing is trained."""
-    from autoprox.architecture_file import save_architecture
-    from autoprox.budget import parse_size
-    from autoprox.proxy import resolve_proxy
+    from autoprox.measuring.store import FeatureStore
+    from autoprox.measuring.workers import Workers
+    from autoprox.proxies.proxy import resolve_proxy
     from autoprox.report import search_tables, show, work_view
     from autoprox.run_folder import next_folder
     from autoprox.search import SearchSettings
     from autoprox.search import search as run
-    from autoprox.store import FeatureStore
-    from autoprox.workers import Workers
+    from autoprox.spaces.architecture_file import save_architecture
+    from autoprox.spaces.budget import parse_size
 
     folder = run_dir or next_folder("search", resume)
     given: dict[str, Any] = {
@@ -129,12 +129,12 @@ def score(
     json: options.Json = False,
 ) -> None:
     """Score architectures by a proxy, the best first. Proxies with ranks compare the given ones of a space."""
-    from autoprox.evaluation import Invalid
-    from autoprox.proxy import resolve_proxy
+    from autoprox.measuring.store import FeatureStore
+    from autoprox.measuring.workers import Workers
+    from autoprox.proxies.evaluation import Invalid
+    from autoprox.proxies.proxy import resolve_proxy
+    from autoprox.proxies.scoring import score_architectures
     from autoprox.report import listing, show, work_view
-    from autoprox.scoring import score_architectures
-    from autoprox.store import FeatureStore
-    from autoprox.workers import Workers
 
     judge = resolve_proxy(proxy)
     settings = options.capture_settings(batch_size, seed, device=device)

@@ -109,8 +109,8 @@ def _labels(table: Benchmark, space: str) -> list[dict[str, Any]]:
     """Spread of each label of a space, and Kendall's tau of the architecture numbers; None for an unknown space."""
     import numpy as np
 
-    from autoprox.problem import numbers_of
-    from autoprox.ranking import kendall
+    from autoprox.ranking.agreement import kendall
+    from autoprox.ranking.problem import numbers_of
     from autoprox.spaces import SPACES
 
     numbers: dict[str, list[float]] = {}

@@ -62,7 +62,10 @@ def discover(
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
     null: Annotated[bool, typer.Option("--null", help="Shuffle the labels: what luck alone reaches.")] = False,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The proxy file to write.")] = Path("best.json"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The proxy file to write: best.json, or null.json with --null."),
+    ] = None,
     run_dir: options.RunDir = None,
     resume: options.Resume = False,
     json: options.Json = False,
@@ -70,11 +73,11 @@ def discover(
     """Evolve a proxy on ground truth, and say how good it is on architectures that evolution never saw."""
     from autoprox.discovery import DiscoverySettings
     from autoprox.discovery import discover as run
-    from autoprox.proxy import save_proxy
+    from autoprox.measuring.store import home_folder
+    from autoprox.measuring.workers import Workers
+    from autoprox.proxies.proxy import save_proxy
     from autoprox.report import discovery_tables, discovery_view, show
     from autoprox.run_folder import next_folder
-    from autoprox.store import home_folder
-    from autoprox.workers import Workers
 
     folder = run_dir or next_folder("discover", resume)
     given: dict[str, Any] = {
@@ -91,7 +94,7 @@ def discover(
         "data_root": None if data_root is None else str(data_root),
         "device": device,
         "null": null,
-        "out": str(out),
+        "out": str(out or ("null.json" if null else "best.json")),
     }
     asked = recall(context, folder, resume, given)
     target, images = Path(asked["out"]), None if asked["data_root"] is None else Path(asked["data_root"])

@@ -12,7 +12,7 @@ import typer
 from autoprox.errors import InputError, MissingError
 
 if TYPE_CHECKING:
-    from autoprox.problem import Group
+    from autoprox.ranking.problem import Group
     from benchdata import Benchmark
 
 __all__ = ["GroundTruth", "chosen_benchmarks", "ground_truth"]
@@ -48,8 +48,8 @@ def ground_truth(
         InputError: what was asked for is in none of them.
         MissingError: there is no table at all.
     """
-    from autoprox.images import CLASSES
-    from autoprox.problem import gather
+    from autoprox.measuring.images import CLASSES
+    from autoprox.ranking.problem import gather
 
     tables = chosen_benchmarks(bench, datasets)
     groups = gather(tables, spaces or _spaces(tables, datasets), datasets, label)

@@ -15,7 +15,7 @@ __all__ = ["export", "primitives", "proxies", "spaces"]
 
 def proxies(json: options.Json = False) -> None:
     """List the known proxies with their expressions and sources."""
-    from autoprox.known import KNOWN_PROXIES
+    from autoprox.proxies.known import KNOWN_PROXIES
     from autoprox.report import listing, show
 
     known = KNOWN_PROXIES.values()
@@ -103,7 +103,7 @@ def export(
     """Write a proxy as a Python file, an expression, LaTeX, a Graphviz graph or JSON."""
     from autoprox.export import export as write
     from autoprox.files import write_text
-    from autoprox.proxy import resolve_proxy
+    from autoprox.proxies.proxy import resolve_proxy
 
     proxy = resolve_proxy(file)
     title = Path(proxy.label).stem if proxy.label.endswith(".json") else proxy.label

@@ -12,7 +12,7 @@ from autoprox.errors import InputError, MissingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from autoprox.capture import CaptureSettings
+    from autoprox.measuring.capture import CaptureSettings
 
 __all__ = [
     "BatchSize",
@@ -88,7 +88,7 @@ def listed(text: str | None) -> list[str] | None:
 
 def capture_settings(batch_size: int, seed: int, data_root: Path | None = None, device: str = "cpu") -> CaptureSettings:
     """The settings of captures that the options describe."""
-    from autoprox.capture import CaptureSettings
+    from autoprox.measuring.capture import CaptureSettings
 
     root = None if data_root is None else str(data_root.expanduser())
     return CaptureSettings(batch_size=batch_size, seed=seed, data_root=root, device=device)
@@ -96,7 +96,7 @@ def capture_settings(batch_size: int, seed: int, data_root: Path | None = None, 
 
 def memo() -> Path:
     """The file of measured features that all commands share."""
-    from autoprox.store import home_folder
+    from autoprox.measuring.store import home_folder
 
     return home_folder() / "cache" / "features.sqlite"
 

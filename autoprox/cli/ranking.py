@@ -37,10 +37,10 @@ def rank(
     json: options.Json = False,
 ) -> None:
     """Say how well proxies rank trained architectures, beside parameter count, FLOPs and depth."""
-    from autoprox.comparison import compare
-    from autoprox.proxy import resolve_proxy
+    from autoprox.measuring.workers import Workers
+    from autoprox.proxies.proxy import resolve_proxy
+    from autoprox.ranking.comparison import compare
     from autoprox.report import rank_tables, show, work_view
-    from autoprox.workers import Workers
 
     asked = [resolve_proxy(text) for text in proxy]
     truth = ground_truth(bench or [], options.listed(spaces), options.listed(datasets), labels, data_root)

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from autoprox.errors import InputError
 from autoprox.export._python import to_python
-from autoprox.expression import Expression, check_proxy, to_graph, to_json
-from autoprox.text import to_latex, to_text
+from autoprox.language.expression import Expression, check_proxy, to_graph, to_json
+from autoprox.language.text import to_latex, to_text
 from primitives.operators import LEVELS, OPERATORS
 
 __all__ = ["FORMATS", "export"]

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from autoprox import __version__
-from autoprox.canonical import canonical
 from autoprox.export._carried import carried, imports
 from autoprox.export._tensors import Lines, TensorLines, call, tidy
-from autoprox.expression import Expression, features, is_relative, kind, statistics, subexpressions
-from autoprox.text import to_text
+from autoprox.language.canonical import canonical
+from autoprox.language.expression import Expression, features, is_relative, kind, statistics, subexpressions
+from autoprox.language.text import to_text
 from primitives.operators import OPERATORS
 from primitives.statistics import ARCHITECTURE_NUMBERS, STATISTICS, SUBMODULES
 

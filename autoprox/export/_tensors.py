@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping, Sequence
 
-from autoprox.expression import Expression
+from autoprox.language.expression import Expression
 from primitives.operators import OPERATORS, Form, Operator
 from primitives.statistics import STATISTICS
 

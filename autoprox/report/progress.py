@@ -36,7 +36,7 @@ class View(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """Steps done of a stage; see ``autoprox.workers.Progress``."""
+        """Steps done of a stage; see ``autoprox.measuring.workers.Progress``."""
 
     def notice(self, text: str) -> None:
         """Say something at once; safe inside a signal handler."""

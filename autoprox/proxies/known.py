@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from autoprox.expression import Expression
-from autoprox.text import parse_proxy
+from autoprox.language.expression import Expression
+from autoprox.language.text import parse_proxy
 from primitives.statistics import ARCHITECTURE_NUMBERS
 
 __all__ = ["BASELINES", "KNOWN_PROXIES", "KnownProxy"]

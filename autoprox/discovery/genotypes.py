@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, Final
 
-from autoprox.expression import Expression, kind
+from autoprox.language.expression import Expression, kind
 from primitives.operators import OPERATORS, Form
 
 __all__ = ["BINARY", "STRUCTURES", "UNARY", "Genotype", "mutate", "random_genotype"]

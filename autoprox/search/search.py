@@ -20,19 +20,19 @@ from typing import Any
 import numpy as np
 
 from autoprox import __version__
-from autoprox.architecture_file import ArchitectureFile, save_architecture
-from autoprox.budget import Budget
-from autoprox.capture import CaptureSettings
 from autoprox.errors import InputError, InterruptedRunError
-from autoprox.evaluation import Invalid
-from autoprox.expression import Expression
 from autoprox.files import write_text
+from autoprox.language.expression import Expression
+from autoprox.language.text import to_text
+from autoprox.measuring.capture import CaptureSettings
+from autoprox.measuring.store import FeatureStore
+from autoprox.measuring.workers import Progress, Workers, silent
+from autoprox.proxies.evaluation import Invalid
+from autoprox.proxies.scoring import Measurement, Scorer, is_constant
 from autoprox.run_folder import RunFolder
-from autoprox.scoring import Measurement, Scorer, is_constant
 from autoprox.spaces import Architecture, get_space
-from autoprox.store import FeatureStore
-from autoprox.text import to_text
-from autoprox.workers import Progress, Workers, silent
+from autoprox.spaces.architecture_file import ArchitectureFile, save_architecture
+from autoprox.spaces.budget import Budget
 
 __all__ = ["ALGORITHMS", "Found", "SearchSettings", "search"]
 

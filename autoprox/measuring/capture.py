@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from autoprox.errors import InputError
-from autoprox.expression import Expression, statistics
-from autoprox.images import Batch, image_batch, noise_batch
+from autoprox.language.expression import Expression, statistics
+from autoprox.measuring.images import CLASSES, Batch, image_batch, noise_batch
+from autoprox.measuring.tensors import Tensors, block_values
 from autoprox.spaces import Init, get_space
-from autoprox.tensors import Tensors, block_values
 from primitives.measurement import measure
 from primitives.statistics import STATISTICS, SUBMODULES, Statistic
 
@@ -75,8 +75,8 @@ def settings_for(settings: CaptureSettings, dataset: str | None) -> CaptureSetti
     """The settings for one data set: with a data root each has its own batch and classes, noise serves all alike."""
     if settings.data_root is None or dataset is None:
         return settings
-    from autoprox.images import CLASSES
-
+    if dataset not in CLASSES:
+        raise InputError(f"images of {dataset!r} cannot be read; a data root can hold {', '.join(CLASSES)}")
     return replace(settings, dataset=dataset, classes=CLASSES[dataset])
 
 

@@ -46,7 +46,7 @@ class Expression:
     args: tuple[Expression, ...] = ()
 
     def __str__(self) -> str:
-        from autoprox.text import to_text  # the printer is built on this module
+        from autoprox.language.text import to_text  # the printer is built on this module
 
         return to_text(self)
 

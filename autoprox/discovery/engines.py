@@ -7,12 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from autoprox.canonical import canonical
-from autoprox.evolution import TERMINALS, Individual, breed, expressible, random_expression, survivors
-from autoprox.expression import Expression, complexity, features
-from autoprox.genotypes import Genotype, mutate, random_genotype
-from autoprox.judging import Verdict
-from autoprox.text import parse, to_text
+from autoprox.discovery.evolution import TERMINALS, Individual, breed, expressible, random_expression, survivors
+from autoprox.discovery.genotypes import Genotype, mutate, random_genotype
+from autoprox.discovery.judging import Verdict
+from autoprox.language.canonical import canonical
+from autoprox.language.expression import Expression, complexity, features
+from autoprox.language.text import parse, to_text
 
 __all__ = ["AutoProxEngine", "Engine", "ParetoEngine", "best_of", "pareto_front"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from autoprox.capture import Network
 from autoprox.errors import InputError
-from autoprox.evaluation import Population
+from autoprox.measuring.capture import Network
+from autoprox.proxies.evaluation import Population
 from autoprox.spaces import get_space
 from benchdata import Benchmark
 from primitives.statistics import ARCHITECTURE_NUMBERS

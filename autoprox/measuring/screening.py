@@ -21,12 +21,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from autoprox.capture import CaptureSettings, Network, architecture_digest, capture, grouped
 from autoprox.errors import InputError, MissingError
-from autoprox.expression import Expression, statistics, subexpressions
 from autoprox.files import replacing
-from autoprox.tensors import Tensors, block_values
-from autoprox.workers import Progress, Workers, silent
+from autoprox.language.expression import Expression, statistics, subexpressions
+from autoprox.measuring.capture import CaptureSettings, Network, architecture_digest, capture, grouped
+from autoprox.measuring.tensors import Tensors, block_values
+from autoprox.measuring.workers import Progress, Workers, silent
 from primitives.operators import OPERATORS, Form
 from primitives.statistics import STATISTICS
 

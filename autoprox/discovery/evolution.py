@@ -14,10 +14,10 @@ from typing import Any
 
 from deap import base, gp, tools
 
-from autoprox.canonical import canonical
-from autoprox.expression import Expression, complexity, features, fold, kind
-from autoprox.screening import SPECTRAL_KINDS
-from autoprox.text import parse, to_text
+from autoprox.language.canonical import canonical
+from autoprox.language.expression import Expression, complexity, features, fold, kind
+from autoprox.language.text import parse, to_text
+from autoprox.measuring.screening import SPECTRAL_KINDS
 from primitives.operators import OPERATORS, Form
 from primitives.statistics import GROUPS, STATISTICS, Statistic
 

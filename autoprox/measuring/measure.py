@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from autoprox.capture import CaptureSettings, Network, block_features
-from autoprox.expression import Expression
-from autoprox.store import FeatureStore
-from autoprox.text import parse, to_text
-from autoprox.workers import Progress, Workers, silent
+from autoprox.language.expression import Expression
+from autoprox.language.text import parse, to_text
+from autoprox.measuring.capture import CaptureSettings, Network, block_features
+from autoprox.measuring.store import FeatureStore
+from autoprox.measuring.workers import Progress, Workers, silent
 
 __all__ = ["BlockValues", "measured"]
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from autoprox.problem import Group
-from autoprox.ranking import KendallTargets
+from autoprox.ranking.agreement import KendallTargets
+from autoprox.ranking.problem import Group
 
 __all__ = ["FITNESS", "Fitness", "Pair"]
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from autoprox.errors import InputError
-from autoprox.expression import Expression
 from autoprox.files import read_json, write_json
-from autoprox.known import KNOWN_PROXIES
-from autoprox.text import parse_proxy, to_text
+from autoprox.language.expression import Expression
+from autoprox.language.text import parse_proxy, to_text
+from autoprox.proxies.known import KNOWN_PROXIES
+from primitives.statistics import ARCHITECTURE_NUMBERS
 
 __all__ = ["FORMAT", "VERSION", "Proxy", "load_proxy", "resolve_proxy", "save_proxy"]
 
@@ -85,7 +86,7 @@ def resolve_proxy(text: str) -> Proxy:
         return Proxy(KNOWN_PROXIES[text].expression, text)
     if text.endswith(".json") or Path(text[:200]).is_file():
         return load_proxy(Path(text))
-    if re.fullmatch(r"[\w+-]+", text):
+    if re.fullmatch(r"[A-Za-z]\w*(-\w+|\+\+)*", text) and not set(re.split(r"\W+", text)) & set(ARCHITECTURE_NUMBERS):
         close = difflib.get_close_matches(text, KNOWN_PROXIES, n=3)
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
         raise InputError(

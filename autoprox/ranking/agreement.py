@@ -1,6 +1,6 @@
 """How well scores rank architectures: Kendall's tau-b, partial tau, bootstrap intervals, comparison with the size.
 
-Every interval is a 95 % percentile bootstrap over architectures; `autoprox.resampling` holds the arithmetic.
+Every interval is a 95 % percentile bootstrap over architectures; `autoprox.ranking.resampling` holds the arithmetic.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import kendalltau
 
 from autoprox.errors import InputError
-from autoprox.resampling import (
+from autoprox.ranking.resampling import (
     Floats,
     Interval,
     Variable,

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoprox.architecture_file import load_architecture
-from autoprox.canonical import canonical
-from autoprox.capture import CaptureSettings, Network
 from autoprox.errors import InputError
-from autoprox.evaluation import CONSTANT, Invalid, Population
-from autoprox.expression import Expression, features, is_relative
-from autoprox.measure import BlockValues, measured
-from autoprox.problem import numbers_of
-from autoprox.store import FeatureStore
-from autoprox.workers import Progress, Workers, silent
+from autoprox.language.canonical import canonical
+from autoprox.language.expression import Expression, features, is_relative
+from autoprox.measuring.capture import CaptureSettings, Network
+from autoprox.measuring.measure import BlockValues, measured
+from autoprox.measuring.store import FeatureStore
+from autoprox.measuring.workers import Progress, Workers, silent
+from autoprox.proxies.evaluation import CONSTANT, Invalid, Population
+from autoprox.ranking.problem import numbers_of
+from autoprox.spaces.architecture_file import load_architecture
 
 __all__ = ["Measurement", "Scorer", "is_constant", "score_architectures"]
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable
 
 from autoprox.errors import InputError
-from autoprox.expression import MAX_DEPTH, MAX_SIZE, Expression, check_proxy, fold
+from autoprox.language.expression import MAX_DEPTH, MAX_SIZE, Expression, check_proxy, fold
 from primitives.operators import OPERATORS, Operator
 from primitives.statistics import ARCHITECTURE_NUMBERS, STATISTICS
 

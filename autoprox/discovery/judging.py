@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from autoprox.canonical import canonical, ranking_key
-from autoprox.evaluation import Invalid, Population
-from autoprox.expression import Expression, complexity
-from autoprox.fitness import Fitness
-from autoprox.problem import Group
-from autoprox.screening import Screen
-from autoprox.text import parse, to_text
+from autoprox.language.canonical import canonical, ranking_key
+from autoprox.language.expression import Expression, complexity
+from autoprox.language.text import parse, to_text
+from autoprox.measuring.screening import Screen
+from autoprox.proxies.evaluation import Invalid, Population
+from autoprox.ranking.fitness import Fitness
+from autoprox.ranking.problem import Group
 
 __all__ = ["Judge", "Verdict"]
 
@@ -73,20 +73,24 @@ class Judge:
 
     def known(self, expression: Expression) -> Verdict | None:
         """The verdict on whatever ranks like the expression by construction."""
-        return self.verdicts.get(to_text(ranking_key(expression)))
+        return self.verdicts.get(to_text(self._key(expression)))
+
+    def _key(self, expression: Expression) -> Expression:
+        """What is judged in its place: exp and the like rank the same but saturate; the sign is found out here."""
+        key = ranking_key(expression)
+        return ranking_key(key.args[0]) if self._orient and key.head == "neg" else key
 
     def __call__(self, expressions: Sequence[Expression]) -> list[Verdict]:
         """Judge canonical expressions; those that rank alike by construction get one verdict."""
-        keys = [to_text(ranking_key(e)) for e in expressions]
-        new = {key: e for key, e in zip(keys, expressions, strict=True) if key not in self.verdicts}
+        keys = {e: self._key(e) for e in expressions}
+        texts = {key: to_text(key) for key in keys.values()}
+        new = [key for key, text in texts.items() if text not in self.verdicts]
         if new:
-            populations = [self._screened(group, screen, list(new.values())) for group, screen in self._pairs()]
-            for key, expression in new.items():
-                self.verdicts[key] = self._judge(expression, populations)
-        return [self.verdicts[key] for key in keys]
-
-    def _pairs(self) -> list[tuple[Group, Screen]]:
-        return list(zip(self._groups, self._screens, strict=True))
+            pairs = zip(self._groups, self._screens, strict=True)
+            populations = [self._screened(group, screen, new) for group, screen in pairs]
+            for key in new:
+                self.verdicts[texts[key]] = self._judge(key, populations)
+        return [self.verdicts[texts[keys[e]]] for e in expressions]
 
     def _screened(self, group: Group, screen: Screen, expressions: Sequence[Expression]) -> Population:
         population = group.population()

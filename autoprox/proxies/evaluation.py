@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoprox.expression import Expression, features
-from autoprox.measure import BlockValues
+from autoprox.language.expression import Expression, features
+from autoprox.measuring.measure import BlockValues
 from primitives.operators import OPERATORS, Form
 
 __all__ = ["Invalid", "Population", "Scores"]

@@ -8,18 +8,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from autoprox.canonical import canonical
-from autoprox.capture import CaptureSettings, settings_for
 from autoprox.errors import InputError
-from autoprox.evaluation import Invalid, Population
-from autoprox.expression import Expression, features
-from autoprox.known import BASELINES
-from autoprox.measure import measured
-from autoprox.problem import Group
-from autoprox.proxy import Proxy, resolve_proxy
-from autoprox.ranking import agreement
-from autoprox.store import FeatureStore
-from autoprox.workers import Progress, Workers, silent
+from autoprox.language.canonical import canonical
+from autoprox.language.expression import Expression, features
+from autoprox.measuring.capture import CaptureSettings, settings_for
+from autoprox.measuring.measure import measured
+from autoprox.measuring.store import FeatureStore
+from autoprox.measuring.workers import Progress, Workers, silent
+from autoprox.proxies.evaluation import Invalid, Population
+from autoprox.proxies.known import BASELINES
+from autoprox.proxies.proxy import Proxy, resolve_proxy
+from autoprox.ranking.agreement import agreement
+from autoprox.ranking.problem import Group
 
 __all__ = ["SPLITS", "Row", "compare", "with_baselines"]
 

@@ -6,113 +6,36 @@ import platform
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from autoprox import __version__
-from autoprox.capture import CaptureSettings, settings_for
-from autoprox.engines import AutoProxEngine, Engine, ParetoEngine, best_of, pareto_front
+from autoprox.discovery.engines import AutoProxEngine, Engine, ParetoEngine, best_of, pareto_front
+from autoprox.discovery.evolution import TERMINALS
+from autoprox.discovery.judging import Judge, Verdict
+from autoprox.discovery.settings import Discovery, DiscoverySettings, Standing
 from autoprox.errors import InputError, InterruptedRunError
-from autoprox.evaluation import Invalid, Scores
-from autoprox.evolution import TERMINALS
-from autoprox.expression import Expression, complexity, features
 from autoprox.files import write_json
-from autoprox.fitness import FITNESS, Fitness, Pair
-from autoprox.genotypes import STRUCTURES
-from autoprox.judging import Judge, Verdict
-from autoprox.measure import measured
-from autoprox.problem import MIN_NETWORKS, PARTS, Group, split_hash
-from autoprox.proxy import Proxy
-from autoprox.ranking import agreement, joint_agreement
+from autoprox.language.expression import Expression, complexity, features
+from autoprox.language.text import to_text
+from autoprox.measuring.capture import CaptureSettings, settings_for
+from autoprox.measuring.measure import measured
+from autoprox.measuring.screening import Screen, take_samples
+from autoprox.measuring.store import FeatureStore
+from autoprox.measuring.workers import Progress, Workers, silent
+from autoprox.proxies.evaluation import Invalid, Scores
+from autoprox.proxies.proxy import Proxy
+from autoprox.ranking.agreement import agreement, joint_agreement
+from autoprox.ranking.fitness import Fitness
+from autoprox.ranking.problem import MIN_NETWORKS, PARTS, Group, split_hash
 from autoprox.run_folder import RunFolder
-from autoprox.screening import Screen, take_samples
-from autoprox.store import FeatureStore
-from autoprox.text import to_text
-from autoprox.workers import Progress, Workers, silent
 
-__all__ = ["PRESETS", "Discovery", "DiscoverySettings", "Standing", "discover"]
-
-PRESETS = ("pareto", "auto-prox")
+__all__ = ["discover"]
 
 _ADVICE = "give --evaluations more, or ground truth whose labels differ"
-
-
-@dataclass(frozen=True)
-class DiscoverySettings:
-    """All that decides the result besides the ground truth.
-
-    Attributes:
-        preset: ``pareto``, typed genetic programming over free graphs; ``auto-prox``, the published algorithm.
-        structure: of ``auto-prox``.
-        fitness: see ``autoprox.fitness.FITNESS``.
-        evaluations: distinct candidates to judge.
-        finalists: how many of the best candidates are measured exactly.
-        null: deal out the labels anew first, to see what luck alone reaches.
-    """
-
-    preset: str = "pareto"
-    structure: str = "tree"
-    fitness: str = "mean"
-    evaluations: int = 10_000
-    seed: int = 0
-    finalists: int = 32
-    capture: CaptureSettings = field(default_factory=CaptureSettings)
-    null: bool = False
-
-    def check(self) -> None:
-        """Raise InputError where a setting does not exist or is out of range."""
-        for name, value, known in (
-            ("preset", self.preset, PRESETS),
-            ("structure", self.structure, STRUCTURES),
-            ("fitness", self.fitness, FITNESS),
-        ):
-            if value not in known:
-                raise InputError(f"there is no {name} {value!r}; choose one of {', '.join(known)}")
-        for name, number in (("evaluations", self.evaluations), ("batch size", self.capture.batch_size)):
-            if number < 1:
-                raise InputError(f"the number of {name} is {number}; expected 1 or more")
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "capture": self.capture.to_json()}
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where a run stands, for a display.
-
-    Attributes:
-        stage: what is going on.
-        generation, evaluations, total, invalid: steps, distinct candidates judged, to judge, and without a score.
-        best, value, taus: the best candidate so far, its fitness and its Kendall tau on each (space, data set).
-        params_value, params_taus: the same for the parameter count.
-        front: (complexity, fitness, expression), simplest first.
-        elapsed, eta: seconds.
-    """
-
-    stage: str
-    generation: int
-    evaluations: int
-    total: int
-    invalid: int
-    best: str
-    value: float
-    taus: Mapping[Pair, float]
-    params_value: float
-    params_taus: Mapping[Pair, float]
-    front: Sequence[tuple[int, float, str]]
-    elapsed: float
-    eta: float | None
-
-
-@dataclass(frozen=True)
-class Discovery:
-    """The outcome: the chosen proxy with its metrics, and a JSON summary of how it was chosen."""
-
-    proxy: Proxy
-    summary: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -142,7 +65,7 @@ def discover(
     """Run discovery to its end, or on from where a resumed run stood; the result is the same.
 
     Args:
-        groups: ground truth, one group a space (``autoprox.problem.gather``).
+        groups: ground truth, one group a space (``autoprox.ranking.problem.gather``).
         settings: what to do.
         run_dir: the run's folder.
         home: where samples and measured features are kept, shared by all runs.
@@ -362,7 +285,7 @@ class _Run:
         return finalists
 
     def _report(self, finalists: Sequence[dict[str, Any]], judge: Judge) -> Discovery:
-        from autoprox.text import parse
+        from autoprox.language.text import parse
 
         best = finalists[0]
         expression = parse(best["expression"])

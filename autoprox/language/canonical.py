@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from autoprox.expression import Expression, fold
-from autoprox.text import to_text
+from autoprox.language.expression import Expression, fold
+from autoprox.language.text import to_text
 from primitives.operators import OPERATORS, Operator
 from primitives.statistics import STATISTICS
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from autoprox.expression import Expression
+from autoprox.language.expression import Expression
 from primitives.operators import OPERATORS, Form
 
 __all__ = ["Tensors", "block_values"]
