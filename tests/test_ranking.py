@@ -252,3 +252,12 @@ def test_a_thousand_candidates_take_a_tenth_of_a_second():
     start = time.perf_counter()
     targets.of(scores)
     assert time.perf_counter() - start < 0.1
+
+
+def test_groups_of_one_space_share_their_resamples():
+    rng = np.random.default_rng(8)
+    x, z, a, b = rng.normal(size=(4, 30))
+    together = ranking.joint_agreement([(x, {"a": x + a, "b": x + b}, z)], resamples=200)
+    apart = ranking.joint_agreement([(x, {"a": x + a}, z), (x, {"b": x + b}, z)], spaces=["s", "s"], resamples=200)
+    assert apart == together
+    assert ranking.joint_agreement([(x, {"a": x + a}, z), (x, {"b": x + b}, z)], resamples=200).n == 60

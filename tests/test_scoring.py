@@ -60,7 +60,7 @@ def example() -> ArchitectureFile:
 
 
 def test_counting_proxies_need_no_network(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autoprox.capture.capture", lambda *_: pytest.fail("a network was built"))
+    monkeypatch.setattr("autoprox.measuring.capture.capture", lambda *_: pytest.fail("a network was built"))
     models = some(4) + some(4, "autoformer-sub")
     assert scored("params", models, store) == [params(model) for model in models]
 

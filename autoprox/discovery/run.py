@@ -344,7 +344,7 @@ class _Run:
         }
         if len(scored) < len(tests):
             return metrics, None, reach
-        metrics["joint"] = {"mean": joint_agreement(scored, seed=self.settings.seed).to_json()}
+        metrics["joint"] = {"mean": joint_agreement(scored, spaces=[group.space for group in tests], seed=self.settings.seed).to_json()}
         value = fitness.joint([scores for scores, _, _ in scored])[0]
         return metrics, value if np.isfinite(value) else None, reach
 

@@ -197,25 +197,30 @@ def agreement(
     return joint_agreement([(scores, {"labels": labels}, params)], seed=seed, resamples=resamples)
 
 
-def joint_agreement(groups: Sequence[Group], *, seed: int = 0, resamples: int = 2000) -> Agreement:
+def joint_agreement(
+    groups: Sequence[Group], *, spaces: Sequence[str] | None = None, seed: int = 0, resamples: int = 2000
+) -> Agreement:
     """Means over all (space, data set) pairs, one group a space.
 
     Architectures are the unit that is resampled: independently in each space, and the same resample for all data sets
-    of a space, whose labels belong to the same architectures. A mean is undefined when one of its terms is.
+    of a space, whose labels belong to the same architectures. Where scores depend on the data set, a space has several
+    groups of the same architectures; ``spaces`` then names each group's space. A mean is undefined when one of its terms
+    is.
 
     Raises InputError as `agreement` does, and when there is no data set at all.
     """
-    total = 0
+    names = [str(i) for i in range(len(groups))] if spaces is None else list(spaces)
+    counts: dict[str, int] = {}
     terms: list[Floats] = []  # one (statistics, 1 + resamples) array a pair
-    for index, group in enumerate(groups):
+    for name, group in zip(names, groups, strict=True):
         x, labels, z = _checked(group)
         if not labels:
             continue
         present = ~np.isnan(np.stack(list(labels.values())))
         kept = present.any(axis=0)
         n = int(kept.sum())
-        total += n
-        weights = np.vstack([np.ones(n), bootstrap((seed, index), n, resamples)])
+        counts[name] = max(n, counts.get(name, 0))
+        weights = np.vstack([np.ones(n), bootstrap((seed, names.index(name)), n, resamples)])
         of_x, of_z = Variable(x[kept]), Variable(z[kept])
         for y, there in zip(labels.values(), present[:, kept], strict=True):
             of_y = Variable(np.where(there, y[kept], np.nanmean(y)))  # the filled-in value has weight 0
@@ -227,7 +232,7 @@ def joint_agreement(groups: Sequence[Group], *, seed: int = 0, resamples: int = 
     spans = [None if value is None else interval(row[1:]) for value, row in zip(values, means, strict=True)]
     return Agreement(
         **vars(_correlations(values[0:3], spans[0:3])),
-        n=total,
+        n=sum(counts.values()),
         params=_correlations(values[3:6], spans[3:6]),
         partial_kendall=values[6],
         partial_kendall_ci=spans[6],

@@ -1,5 +1,5 @@
 """Architecture search with a proxy, within budgets and without training."""
 
-from autoprox.search.search import Found, SearchSettings, search
+from autoprox.search.search import ALGORITHMS, Found, SearchSettings, search
 
-__all__ = ["Found", "SearchSettings", "search"]
+__all__ = ["ALGORITHMS", "Found", "SearchSettings", "search"]
