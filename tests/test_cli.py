@@ -155,8 +155,8 @@ def test_choices_are_those_of_the_library() -> None:
     from autoprox.cli.discovering import Fitness, Preset, Structure
     from autoprox.cli.listings import Format
     from autoprox.cli.ranking import Split
-    from autoprox.discovery.settings import PRESETS
     from autoprox.discovery.genotypes import STRUCTURES
+    from autoprox.discovery.settings import PRESETS
     from autoprox.export import FORMATS
     from autoprox.ranking.comparison import SPLITS
 

@@ -24,6 +24,7 @@ ROWS = {
     "autoprox.language": 2,
     "autoprox.run_folder": 2,
     "autoprox.spaces": 2,
+    "autoprox.versions": 2,
     "autoprox.measuring": 3,
     "autoprox.proxies": 3,
     "autoprox.ranking": 3,

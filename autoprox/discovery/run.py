@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from autoprox import __version__
 from autoprox.discovery.engines import AutoProxEngine, Engine, ParetoEngine, best_of, pareto_front
 from autoprox.discovery.evolution import TERMINALS
 from autoprox.discovery.judging import Judge, Verdict
@@ -32,6 +30,7 @@ from autoprox.ranking.agreement import agreement, joint_agreement
 from autoprox.ranking.fitness import Fitness
 from autoprox.ranking.problem import MIN_NETWORKS, PARTS, Group, split_hash
 from autoprox.run_folder import RunFolder
+from autoprox.versions import versions
 
 __all__ = ["discover"]
 
@@ -312,7 +311,7 @@ class _Run:
             },
             "front": summary["front"],
             "null": self.settings.null,
-            "versions": _versions(),
+            "versions": versions(),
             "seconds": round(self._seconds(), 1),
         }
         write_json(self.folder.path / "finalists.json", list(finalists))
@@ -344,7 +343,9 @@ class _Run:
         }
         if len(scored) < len(tests):
             return metrics, None, reach
-        metrics["joint"] = {"mean": joint_agreement(scored, spaces=[group.space for group in tests], seed=self.settings.seed).to_json()}
+        metrics["joint"] = {
+            "mean": joint_agreement(scored, spaces=[group.space for group in tests], seed=self.settings.seed).to_json()
+        }
         value = fitness.joint([scores for scores, _, _ in scored])[0]
         return metrics, value if np.isfinite(value) else None, reach
 
@@ -367,13 +368,3 @@ def _front(finalists: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if not kept or record["both"] > kept[-1]["both"]:
             kept.append(record)
     return kept
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {
-        "autoprox": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "numpy", "scipy", "deap")},
-    }

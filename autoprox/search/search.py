@@ -9,17 +9,14 @@ instead of a mutation of one; and children are made and measured in batches of a
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autoprox import __version__
 from autoprox.errors import InputError, InterruptedRunError
 from autoprox.files import write_text
 from autoprox.language.expression import Expression
@@ -33,6 +30,7 @@ from autoprox.run_folder import RunFolder
 from autoprox.spaces import Architecture, get_space
 from autoprox.spaces.architecture_file import ArchitectureFile, save_architecture
 from autoprox.spaces.budget import Budget
+from autoprox.versions import versions
 
 __all__ = ["ALGORITHMS", "Found", "SearchSettings", "search"]
 
@@ -128,12 +126,7 @@ class Found:
             "exhausted": self.exhausted,
             "random": self.random,
             "seconds": round(self.seconds, 3),
-            "versions": {
-                "autoprox": __version__,
-                "python": platform.python_version(),
-                "numpy": version("numpy"),
-                "torch": version("torch"),
-            },
+            "versions": versions(),
         }
         return ArchitectureFile(self.settings.space, self.architecture, self.params, self.flops, self.score, provenance)
 
