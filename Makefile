@@ -26,7 +26,7 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 perf: $(VENV)/.test
-	$(BIN)/python -m pytest -m perf
+	$(BIN)/python tests/perf.py
 
 # Editable, so that an edited source counts at once; what a regular install holds is checked by tests/test_packaging.py.
 $(VENV)/.core: setup.cfg pyproject.toml constraints.txt

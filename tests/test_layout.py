@@ -4,7 +4,6 @@ import ast
 import importlib
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -240,11 +239,3 @@ def test_every_module_can_be_imported():
         for path in sorted((ROOT / package).rglob("*.py")):
             if path.name != "__main__.py":
                 importlib.import_module(module_name(ROOT, path))
-
-
-@pytest.mark.perf
-def test_help_takes_half_a_second():
-    run(HELP)
-    start = time.perf_counter()
-    run(HELP)
-    assert time.perf_counter() - start < 0.5
