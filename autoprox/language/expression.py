@@ -45,11 +45,6 @@ class Expression:
     head: str
     args: tuple[Expression, ...] = ()
 
-    def __str__(self) -> str:
-        from autoprox.language.text import to_text  # the printer is built on this module
-
-        return to_text(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Kind:

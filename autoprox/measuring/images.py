@@ -27,9 +27,7 @@ __all__ = ["CLASSES", "PIXELS", "Batch", "image_batch", "noise_batch"]
 
 CLASSES = {"cifar100": 100, "flowers": 102, "chaoyang": 4, "imagenet": 1000}
 PIXELS = 224
-# of ImageNet's RGB values in 0 to 1, as (3, 1, 1)
-_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)[:, None, None]
-_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)[:, None, None]
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB values in 0 to 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +66,9 @@ def image_batch(dataset: str, root: str | Path, size: int, seed: int) -> Batch:
       https://www.robots.ox.ac.uk/~vgg/data/flowers/102/
     - chaoyang: `train.json`, a list of `{"name": path, "label": 0 to 3}`, and the images it names
 
-    The shorter side is resized to 224 (bicubic), the centre cut out, and the values normalised by ImageNet's mean and
-    spread. Raises MissingError for an absent folder, an image that cannot be read, or Pillow (extra `vision`);
-    InputError for an unknown data set, other files than these, or fewer images than asked for.
+    The centre square is cut out and resized to 224 (bicubic), and the values normalised by ImageNet's mean and spread.
+    Raises MissingError for an absent folder, an image that cannot be read, or Pillow (extra `vision`; CIFAR-100 needs
+    none); InputError for an unknown data set, other files than these, or fewer images than asked for.
     """
     import torch
 
@@ -94,13 +92,13 @@ def image_batch(dataset: str, root: str | Path, size: int, seed: int) -> Batch:
         raise InputError(f"{dataset} in {folder}: label {split.labels[wrong][0]} is not in 0 to {CLASSES[dataset] - 1}")
     chosen = np.random.default_rng(seed).choice(len(split.labels), size, replace=False)
     digest = hashlib.sha256(split.labels[chosen].astype("<i8").tobytes())
-    images = np.empty((size, 3, PIXELS, PIXELS), dtype=np.float32)
+    images = torch.empty(size, 3, PIXELS, PIXELS)
     for slot, index in enumerate(chosen):
         content = split.content(int(index))
         digest.update(hashlib.sha256(content).digest())
-        images[slot] = _pixels(content, split.name(int(index)), split.planar)
+        images[slot] = _normalised(split.decode(content, split.name(int(index))))
     key = f"{dataset}:{size}:{seed}:{digest.hexdigest()[:32]}"
-    return Batch(torch.from_numpy(images), torch.from_numpy(split.labels[chosen]), CLASSES[dataset], key)
+    return Batch(images, torch.from_numpy(split.labels[chosen]), CLASSES[dataset], key)
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,8 @@ class _Split:
     labels: NDArray[np.int64]
     content: Callable[[int], bytes]
     name: Callable[[int], str]
-    planar: bool = False  # contents are raw (3, 32, 32) bytes, not image files
+    decode: Callable[[bytes, str], NDArray[np.uint8]]
+    """(content, name) -> RGB values (height, width, 3)."""
 
 
 def _check_size(size: int) -> None:
@@ -129,7 +128,10 @@ def _find(dataset: str, root: Path, names: tuple[str, ...]) -> Path:
             f"{root} holds the Python version of CIFAR-100, which is a pickle, and reading a pickle can run any code "
             "in it; download the binary version (cifar-100-binary.tar.gz), whose train.bin is read instead"
         )
-    raise InputError(f"{root} is not a folder of {dataset}: expected {', '.join(files)} in it or in its {usual}/")
+    raise InputError(
+        f"{root} is not a folder of {dataset}: expected {', '.join(files)} in it or in its {usual}/; "
+        "put them there, or leave this data set out"
+    )
 
 
 def _cifar100(folder: Path) -> _Split:
@@ -143,7 +145,7 @@ def _cifar100(folder: Path) -> _Split:
         labels=records[:, 1].astype(np.int64),
         content=lambda i: records[i, 2:].tobytes(),
         name=lambda i: f"record {i} of {path}",
-        planar=True,
+        decode=lambda content, _: np.frombuffer(content, dtype=np.uint8).reshape(3, 32, 32).transpose(1, 2, 0),
     )
 
 
@@ -182,30 +184,33 @@ def _files(paths: list[Path], labels: NDArray[np.int64]) -> _Split:
         except OSError as error:
             raise MissingError(f"image {paths[index]} cannot be read: {error.strerror}") from error
 
-    return _Split(labels, content, lambda index: str(paths[index]))
+    return _Split(labels, content, lambda index: str(paths[index]), _decoded)
 
 
-def _pixels(content: bytes, name: str, planar: bool) -> NDArray[np.float32]:
-    """(3, 224, 224) normalised values of one image."""
+def _decoded(content: bytes, name: str) -> NDArray[np.uint8]:
+    """The RGB values of an image file."""
     try:
         from PIL import Image
     except ImportError as error:
         raise MissingError(
-            "reading images needs Pillow, which is not installed: pip install 'autoprox-vit[vision]'"
+            f"reading {name} needs Pillow, which is not installed: pip install 'autoprox-vit[vision]'"
         ) from error
-    if planar:
-        image = Image.fromarray(np.frombuffer(content, dtype=np.uint8).reshape(3, 32, 32).transpose(1, 2, 0).copy())
-    else:
-        try:
-            image = Image.open(io.BytesIO(content)).convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise MissingError(f"image {name} cannot be decoded: {error}") from error
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    square = image.resize((PIXELS, PIXELS), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
-    values = np.asarray(square, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
-    normalised: NDArray[np.float32] = (values - _MEAN) / _STD
-    return normalised
+    try:
+        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MissingError(f"image {name} cannot be decoded: {error}") from error
+
+
+def _normalised(values: NDArray[np.uint8]) -> Tensor:
+    """The centre square of RGB values (height, width, 3), resized and normalised: (3, 224, 224)."""
+    import torch
+
+    side = min(values.shape[:2])
+    top, left = ((length - side) // 2 for length in values.shape[:2])
+    square = torch.tensor(values[top : top + side, left : left + side]).permute(2, 0, 1).contiguous()[None] / 255
+    # antialias: as Pillow does it; bicubic curves leave the range of the values that they join
+    image = torch.nn.functional.interpolate(square, (PIXELS, PIXELS), mode="bicubic", antialias=True)[0].clamp(0, 1)
+    return (image - torch.tensor(_MEAN)[:, None, None]) / torch.tensor(_STD)[:, None, None]
 
 
 _Reader = Callable[[Path], _Split]

@@ -24,6 +24,7 @@ from torch import Tensor
 from autoprox.errors import InputError, MissingError
 from autoprox.files import replacing
 from autoprox.language.expression import Expression, statistics, subexpressions
+from autoprox.language.text import to_text
 from autoprox.measuring.capture import CaptureSettings, Network, architecture_digest, capture, grouped
 from autoprox.measuring.tensors import Tensors, block_values
 from autoprox.measuring.workers import Progress, Workers, silent
@@ -178,7 +179,7 @@ class Screen:
         for feature in estimated:
             for e in subexpressions(feature):
                 if e.args and OPERATORS[e.head].form in (Form.SPECTRAL, Form.PRODUCT):
-                    raise InputError(f"{e} can only be measured exactly, not on samples")
+                    raise InputError(f"{to_text(e)} can only be measured exactly, not on samples")
             for name in statistics(feature):  # read before the threads start
                 self._rows(f"{name}|elements"), self._rows(f"{name}|count")
         starts = np.cumsum([0, *self._blocks])

@@ -7,6 +7,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from types import TracebackType
@@ -94,14 +95,8 @@ class Workers:
                     waiting.append(self._pool.submit(function, task))
                     break
                 yield result
-        except BrokenPipeError as error:  # pragma: no cover - timing decides which of the two is seen
+        except (BrokenProcessPool, BrokenPipeError) as error:  # timing decides which of the two is seen
             raise MissingError(_LOST) from error
-        except OSError:
-            raise
-        except RuntimeError as error:
-            if type(error).__name__ == "BrokenProcessPool":
-                raise MissingError(_LOST) from error
-            raise
 
 
 _LOST = (

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from autoprox.language.expression import Expression, features
+from autoprox.language.text import to_text
 from autoprox.measuring.measure import BlockValues
 from primitives.operators import OPERATORS, Form
 
@@ -98,7 +99,7 @@ class Population:
         if strict and len(args) == 2:
             for arg, parts in zip(e.args, args, strict=True):
                 if _constant(parts):
-                    raise _UnusableError(f"the branch {arg} is constant over the networks")
+                    raise _UnusableError(f"the branch {to_text(arg)} is constant over the networks")
         values = [operator.function(*parts) for parts in zip(*args, strict=True)]
         if operator.form is Form.REDUCTION:  # block to score: back into the order of the networks
             score = torch.empty(self.size, dtype=torch.float64)
