@@ -180,3 +180,8 @@ def test_too_few_architectures(home: Path, tmp_path: Path) -> None:
 
 def test_every_part_of_the_split_is_used() -> None:
     assert set(split_of(small_group().networks).values()) == set(PARTS)
+
+
+def test_fewer_evaluations_than_the_published_population(home: Path, tmp_path: Path) -> None:
+    found = run(home, tmp_path / "run", replace(SETTINGS, preset="auto-prox", evaluations=70, finalists=2))
+    assert found.summary["evaluations"] == 70

@@ -10,43 +10,25 @@ from PIL import Image
 from scipy.io import savemat
 
 from autoprox.errors import InputError, MissingError
-from autoprox.measuring.images import CLASSES, image_batch, noise_batch
+from autoprox.measuring.images import CLASSES, PIXELS, image_batch, noise_batch
+from tests.image_files import write_chaoyang, write_cifar100, write_flowers
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 
 
 @pytest.fixture
 def cifar(tmp_path):
-    """20 one-coloured images; image i has fine label 99 - i and the colour (i, 2i, 255 - i)."""
-    folder = tmp_path / "cifar-100-binary"
-    folder.mkdir()
-    records = [bytes([7, 99 - i]) + b"".join(bytes([v]) * 1024 for v in (i, 2 * i, 255 - i)) for i in range(20)]
-    (folder / "train.bin").write_bytes(b"".join(records))
-    return folder
+    return write_cifar100(tmp_path)
 
 
 @pytest.fixture
 def flowers(tmp_path):
-    """30 images numbered from 1, image n of class n; only numbers 11 to 20 are training images."""
-    folder = tmp_path / "flowers-102"
-    (folder / "jpg").mkdir(parents=True)
-    for number in range(1, 31):
-        Image.new("RGB", (60, 40), (8 * number, 0, 0)).save(folder / "jpg" / f"image_{number:05d}.jpg", quality=100)
-    savemat(folder / "imagelabels.mat", {"labels": np.arange(1, 31, dtype=np.uint8)[None]})
-    splits = {"trnid": np.arange(11, 21)[None], "valid": np.arange(1, 11)[None], "tstid": np.arange(21, 31)[None]}
-    savemat(folder / "setid.mat", splits)
-    return folder
+    return write_flowers(tmp_path)
 
 
 @pytest.fixture
 def chaoyang(tmp_path):
-    folder = tmp_path / "chaoyang"
-    (folder / "train").mkdir(parents=True)
-    rows = [{"name": f"train/{i}.JPG", "label": i % 4} for i in range(8)]
-    for i, row in enumerate(rows):
-        Image.new("RGB", (32, 32), (0, 30 * i, 0)).save(folder / row["name"], format="JPEG", quality=100)
-    (folder / "train.json").write_text(json.dumps(rows), encoding="utf-8")
-    return folder
+    return write_chaoyang(tmp_path)
 
 
 def colours(batch):
@@ -197,7 +179,37 @@ def test_damaged_files_are_named(cifar, flowers, chaoyang):
             image_batch("chaoyang", chaoyang, 1, seed=0)
 
 
-def test_without_pillow_the_extra_is_named(cifar, monkeypatch):
+def test_resizing_is_that_of_pillow(cifar, chaoyang):
+    """Pillow's floating-point bicubic filter, channel by channel, is the oracle; enlarging and reducing."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (3, 32, 32), dtype=np.uint8)
+    (cifar / "train.bin").write_bytes(bytes([0, 5]) + small.tobytes())
+    large = rng.integers(0, 256, (300, 411, 3), dtype=np.uint8)
+    Image.fromarray(large).save(chaoyang / "train" / "large.png")
+    (chaoyang / "train.json").write_text('[{"name": "train/large.png", "label": 1}]', encoding="utf-8")
+    square = large[:, 55:355].transpose(2, 0, 1)  # (411 - 300) // 2
+    for dataset, folder, planes in (("cifar100", cifar, small), ("chaoyang", chaoyang, square)):
+        image = image_batch(dataset, folder, 1, seed=0).images[0].numpy()
+        for plane, found, mean, std in zip(planes, image, MEAN, STD, strict=True):
+            resized = Image.fromarray(plane.astype(np.float32)).resize((PIXELS, PIXELS), Image.Resampling.BICUBIC)
+            np.testing.assert_allclose(found, (np.asarray(resized).clip(0, 255) / 255 - mean) / std, atol=1e-3)
+
+
+def test_threads_change_no_pixel(flowers):
+    threads = torch.get_num_threads()
+    batches = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            batches.append(image_batch("flowers", flowers, 4, seed=0))
+    finally:
+        torch.set_num_threads(threads)
+    assert same(*batches)
+
+
+def test_without_pillow_the_extra_is_named_where_it_is_needed(cifar, flowers, chaoyang, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(MissingError, match=r"autoprox-vit\[vision\]"):
-        image_batch("cifar100", cifar, 1, seed=0)
+    for dataset, folder in (("flowers", flowers), ("chaoyang", chaoyang)):
+        with pytest.raises(MissingError, match=r"needs Pillow, which is not installed.*autoprox-vit\[vision\]"):
+            image_batch(dataset, folder, 1, seed=0)
+    assert len(image_batch("cifar100", cifar, 1, seed=0).images) == 1

@@ -100,13 +100,13 @@ def discover(
     target, images = Path(asked["out"]), None if asked["data_root"] is None else Path(asked["data_root"])
     options.check_writable(target)
     names = options.listed(asked["spaces"]), options.listed(asked["datasets"])
-    truth = ground_truth(asked["bench"], *names, asked["labels"], images)
     settings = DiscoverySettings(
         **{name: asked[name] for name in ("preset", "structure", "fitness", "evaluations", "seed", "null")},
         # initial weights and batch have a seed of their own, so that another seed of evolution finds the memo warm
         capture=options.capture_settings(asked["batch_size"], 0, images, asked["device"]),
     )
     settings.check()
+    truth = ground_truth(asked["bench"], *names, asked["labels"], settings.capture)
     if not resume:
         keep(folder, asked)
     with discovery_view() as view, Workers(workers) as pool, stopping(view.notice, folder) as stop:

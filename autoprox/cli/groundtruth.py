@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from autoprox.errors import InputError, MissingError
 
 if TYPE_CHECKING:
+    from autoprox.measuring.capture import CaptureSettings
     from autoprox.ranking.problem import Group
     from benchdata import Benchmark
 
@@ -40,22 +40,22 @@ def ground_truth(
     spaces: Sequence[str] | None,
     datasets: Sequence[str] | None,
     label: str | None,
-    data_root: Path | None = None,
+    settings: CaptureSettings,
 ) -> GroundTruth:
-    """Choose tables and join them.
+    """Choose tables and join them; read the images of their data sets, so that what is absent is known at once.
 
     Raises:
-        InputError: what was asked for is in none of them.
-        MissingError: there is no table at all.
+        InputError: what was asked for is in none of them, or a data set has no images under the data root.
+        MissingError: there is no table at all, or an image cannot be read.
     """
-    from autoprox.measuring.images import CLASSES
+    from autoprox.measuring.capture import batch_of, settings_for
     from autoprox.ranking.problem import gather
 
     tables = chosen_benchmarks(bench, datasets)
     groups = gather(tables, spaces or _spaces(tables, datasets), datasets, label)
     for name in sorted({name for group in groups for name in group.labels}):
-        if data_root is not None and name not in CLASSES:
-            raise InputError(f"images of {name!r} cannot be read from --data-root; it knows {', '.join(CLASSES)}")
+        if settings.data_root is not None:
+            batch_of(settings_for(settings, name))
     return GroundTruth(tables, groups)
 
 

@@ -64,7 +64,7 @@ DataRoot = Annotated[
         "--data-root", metavar="DIR", help="Folder of the data sets' training images. Default: seeded noise images."
     ),
 ]
-Device = Annotated[str, typer.Option("--device", help="Where networks run: cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str, typer.Option("--device", help="Where networks run: cpu, cuda, cuda:1.")]
 WorkerCount = Annotated[
     int | None, typer.Option("--workers", min=1, help="Processes. Default: one a core. Results do not depend on it.")
 ]
@@ -96,9 +96,9 @@ def capture_settings(batch_size: int, seed: int, data_root: Path | None = None, 
 
 def memo() -> Path:
     """The file of measured features that all commands share."""
-    from autoprox.measuring.store import home_folder
+    from autoprox.measuring.store import MEMO, home_folder
 
-    return home_folder() / "cache" / "features.sqlite"
+    return home_folder() / MEMO
 
 
 def check_writable(path: Path) -> None:

@@ -43,8 +43,8 @@ def rank(
     from autoprox.report import rank_tables, show, work_view
 
     asked = [resolve_proxy(text) for text in proxy]
-    truth = ground_truth(bench or [], options.listed(spaces), options.listed(datasets), labels, data_root)
     settings = options.capture_settings(batch_size, seed, data_root, device)
+    truth = ground_truth(bench or [], options.listed(spaces), options.listed(datasets), labels, settings)
     with work_view() as view, Workers(workers) as pool:
         rows = compare(
             truth.groups, asked, settings, options.memo(), pool, split=split.value, seed=seed, progress=view.progress

@@ -155,7 +155,7 @@ class AutoProxEngine(Engine):
     def accept(self, verdicts: Sequence[Verdict]) -> None:
         self._judged += len(verdicts)
         self.generation = self._judged // self.STEP
-        for genotype, verdict in zip(self._proposed, verdicts, strict=True):
+        for genotype, verdict in zip(self._proposed, verdicts, strict=False):  # the last proposal may be cut short
             if self._parent is None:
                 if verdict.value is not None:
                     self.population.append((genotype, verdict.value))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoprox.errors import InputError
+from autoprox.errors import InputError, MissingError
 from autoprox.language.expression import Expression, statistics
 from autoprox.measuring.images import CLASSES, Batch, image_batch, noise_batch
 from autoprox.measuring.tensors import Tensors, block_values
@@ -57,6 +58,8 @@ class CaptureSettings:
         """The settings as they are recorded; the place of the data on this machine is not one of them."""
         record = asdict(self)
         del record["data_root"]
+        if self.data_root is not None and self.dataset is None:
+            record["dataset"] = "each its own"
         return {**record, "dtype": "float32"}
 
     def key(self) -> str:
@@ -68,7 +71,8 @@ class CaptureSettings:
         passes = {s.pass_ for f in features for s in map(STATISTICS.__getitem__, statistics(f)) if s.needs_forward}
         if "data" in passes:
             return self
-        return replace(self, batch_size=1, dataset=None, data_root=None)
+        plain = replace(self, batch_size=1, dataset=None, data_root=None)
+        return plain if passes else replace(plain, classes=CaptureSettings.classes)  # blocks do not know the classes
 
 
 def settings_for(settings: CaptureSettings, dataset: str | None) -> CaptureSettings:
@@ -80,12 +84,27 @@ def settings_for(settings: CaptureSettings, dataset: str | None) -> CaptureSetti
     return replace(settings, dataset=dataset, classes=CLASSES[dataset])
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)  # the data sets of a table and the one image of the ones pass; 128 images are 77 MB
 def batch_of(settings: CaptureSettings) -> Batch:
     """The batch that the settings describe, read or drawn once per process."""
-    if settings.dataset is not None and settings.data_root is not None:
-        return image_batch(settings.dataset, settings.data_root, settings.batch_size, settings.seed)
-    return noise_batch(settings.batch_size, settings.classes, settings.seed)
+    with _within_memory(settings):
+        if settings.dataset is not None and settings.data_root is not None:
+            return image_batch(settings.dataset, settings.data_root, settings.batch_size, settings.seed)
+        return noise_batch(settings.batch_size, settings.classes, settings.seed)
+
+
+@contextmanager
+def _within_memory(settings: CaptureSettings) -> Iterator[None]:
+    """Turn what torch and numpy raise where memory is short, on any device, into advice."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+            raise
+        raise MissingError(
+            f"a batch of {settings.batch_size} images does not fit into the memory of {settings.device}; "
+            "use a smaller --batch-size or fewer --workers"
+        ) from None
 
 
 def _triples(names: Iterable[str]) -> list[tuple[str, str, str]]:
@@ -108,15 +127,13 @@ def capture(network: Network, names: Sequence[str], settings: CaptureSettings) -
         model = model.to(device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {settings.device!r} cannot be used: {error}; 'cpu' always works") from None
-    needs_images = any(STATISTICS[name].needs_forward for name in names)
-    batch = batch_of(settings) if needs_images else None
-    measured = measure(
-        model,
-        _triples(names),
-        SUBMODULES,
-        None if batch is None else batch.images.to(device),
-        None if batch is None else batch.labels.to(device),
-    )
+    images = labels = None
+    # on a GPU: the same bits every time, and full float32 in convolutions, as everywhere else
+    with _within_memory(settings), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        if any(STATISTICS[name].needs_forward for name in names):
+            batch = batch_of(settings)
+            images, labels = batch.images.to(device), batch.labels.to(device)
+        measured = measure(model, _triples(names), SUBMODULES, images, labels)
     return [{Statistic(*triple).name: value for triple, value in block.items()} for block in measured]
 
 

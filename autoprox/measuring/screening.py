@@ -31,11 +31,12 @@ from autoprox.measuring.workers import Progress, Workers, silent
 from primitives.operators import OPERATORS, Form
 from primitives.statistics import STATISTICS
 
-__all__ = ["ELEMENTS", "SPECTRAL_KINDS", "Screen", "take_samples"]
+__all__ = ["ELEMENTS", "SAMPLES", "SPECTRAL_KINDS", "Screen", "take_samples"]
 
 # Of each statistic of each block: 3 % standard error of a mean of |normal| numbers, before blocks are joined.
 ELEMENTS = 1024
 SPECTRAL_KINDS = ("weight", "grad")  # kinds of statistics whose spectral reductions are kept
+SAMPLES = Path("cache") / "samples"  # below the home folder
 _CHUNK = 8  # networks evaluated together: their rows of one statistic stay in a core's cache
 _GENERATION = 3
 

@@ -13,9 +13,12 @@ import numpy as np
 
 from autoprox.errors import MissingError
 
-__all__ = ["FeatureStore", "home_folder"]
+__all__ = ["MEMO", "FeatureStore", "home_folder"]
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
+
+MEMO = Path("cache") / "features.sqlite"
+"""Where the memo is below the home folder."""
 
 # Raise when a change of the code changes the numbers: older entries are then never read again.
 _GENERATION = 1

@@ -1,0 +1,83 @@
+"""What candidates are measured on: groups of architectures, each with the captures that its labels call for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoprox.language.expression import Expression, features
+from autoprox.measuring.capture import CaptureSettings, Network, settings_for
+from autoprox.measuring.measure import measured
+from autoprox.measuring.screening import SAMPLES, Screen, take_samples
+from autoprox.measuring.store import MEMO, FeatureStore
+from autoprox.measuring.workers import Progress, Workers
+from autoprox.proxies.evaluation import Invalid, Scores
+from autoprox.ranking.problem import Group
+
+__all__ = ["Field", "Laboratory", "fields_of"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """Architectures of one space with the labels that one capture serves."""
+
+    group: Group
+    settings: CaptureSettings
+
+    def part(self, *names: str) -> Field:
+        """The architectures of some parts of the split."""
+        return Field(self.group.part(*names), self.settings)
+
+
+def fields_of(groups: Iterable[Group], capture: CaptureSettings) -> list[Field]:
+    """One field a group, or one a data set where each data set has its own images."""
+    if capture.data_root is None:
+        return [Field(group, capture) for group in groups]
+    return [
+        Field(replace(group, labels={dataset: column}), settings_for(capture, dataset))
+        for group in groups
+        for dataset, column in group.labels.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Measures fields: on samples for screening, or exactly. Both are kept in ``home`` and shared by all runs."""
+
+    home: Path
+    workers: Workers
+    progress: Progress
+
+    def screens(self, fields: Sequence[Field], statistics: Sequence[str]) -> list[Screen]:
+        """Samples of every field's networks."""
+        for settings, networks in _by_settings(fields).items():
+            self._sample(networks, statistics, settings)
+        return [self._sample(field.group.networks, statistics, field.settings) for field in fields]
+
+    def _sample(self, networks: Sequence[Network], statistics: Sequence[str], settings: CaptureSettings) -> Screen:
+        return take_samples(networks, statistics, settings, self.home / SAMPLES, self.workers, self.progress)
+
+    def scores(
+        self, expressions: Sequence[Expression], fields: Sequence[Field], stage: str
+    ) -> list[list[Scores | Invalid]]:
+        """Exact scores: for each field, of each expression, those of the field's networks."""
+        wanted = list(dict.fromkeys(feature for e in expressions for feature in features(e)))
+        columns = []
+        with FeatureStore(self.home / MEMO) as store:
+            for settings, networks in _by_settings(fields).items():
+                measured(networks, wanted, settings, store, self.workers, self.progress, stage)
+            for field in fields:
+                population = field.group.population()
+                rows = measured(field.group.networks, wanted, field.settings, store, self.workers)
+                population.add({feature: [row[feature] for row in rows] for feature in wanted})
+                columns.append([population.score(e, strict=True) for e in expressions])
+        return columns
+
+
+def _by_settings(fields: Sequence[Field]) -> dict[CaptureSettings, list[Network]]:
+    """All networks that share a capture in one list, so that no worker waits for the end of a field."""
+    found: dict[CaptureSettings, dict[Network, None]] = {}
+    for field in fields:
+        found.setdefault(field.settings, {}).update(dict.fromkeys(field.group.networks))
+    return {settings: list(networks) for settings, networks in found.items()}
