@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autoprox.errors import InputError
-from autoprox.language.text import parse
+from autoprox.language.text import parse, to_text
 from autoprox.measuring import measure
 from autoprox.measuring.capture import CaptureSettings, block_features
 from autoprox.measuring.measure import measured
@@ -23,7 +23,7 @@ def captures(monkeypatch):
     made = []
 
     def counted(network, features, settings):
-        made.append((network, [str(f) for f in features], settings))
+        made.append((network, [to_text(f) for f in features], settings))
         return block_features(network, features, settings)
 
     monkeypatch.setattr(measure, "block_features", counted)
@@ -37,7 +37,7 @@ def memo(tmp_path):
 
 
 def bits(rows):
-    return [{str(feature): values.tobytes() for feature, values in row.items()} for row in rows]
+    return [{to_text(feature): values.tobytes() for feature, values in row.items()} for row in rows]
 
 
 def test_measured_features_are_those_of_the_capture(small_networks, memo):
@@ -86,7 +86,7 @@ def test_two_workers_measure_the_same_bits(small_networks, tmp_path, two_workers
     for count, workers in ((1, Workers(1)), (2, two_workers)):
         with FeatureStore(tmp_path / f"{count}.sqlite") as store:
             found.append(bits(measured(small_networks, FEATURES, SETTINGS, store, workers)))
-            kept = store.read(SETTINGS.key(), ["|".join(n) for n in small_networks], [str(FEATURES[1])])
+            kept = store.read(SETTINGS.key(), ["|".join(n) for n in small_networks], [to_text(FEATURES[1])])
             assert all(len(row) == 1 for row in kept.values())
     assert found[0] == found[1]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from autoprox.errors import InputError, MissingError
-from autoprox.language.text import parse
+from autoprox.language.text import parse, to_text
 from autoprox.measuring import screening
 from autoprox.measuring.capture import CaptureSettings, block_features, capture
 from autoprox.measuring.screening import ELEMENTS, take_samples
@@ -77,8 +77,8 @@ def test_estimates_are_close_to_exact_features(small_networks, folder):
         for i, row in enumerate(exact):
             assert found[feature][i].shape == row[feature].shape
             assert found[feature][i].dtype == np.float64
-            np.testing.assert_allclose(found[feature][i], row[feature], rtol=of_block, err_msg=str(feature))
-            assert found[feature][i].sum() == pytest.approx(row[feature].sum(), rel=of_network), str(feature)
+            np.testing.assert_allclose(found[feature][i], row[feature], rtol=of_block, err_msg=to_text(feature))
+            assert found[feature][i].sum() == pytest.approx(row[feature].sum(), rel=of_network), to_text(feature)
 
 
 def test_reductions_of_plain_statistics_are_exact(small_networks, folder):
@@ -87,7 +87,7 @@ def test_reductions_of_plain_statistics_are_exact(small_networks, folder):
     for i, network in enumerate(small_networks):
         exact = block_features(network, features, SETTINGS)
         for feature in features:
-            np.testing.assert_allclose(found[feature][i], exact[feature], rtol=1e-5, atol=1e-9, err_msg=str(feature))
+            np.testing.assert_allclose(found[feature][i], exact[feature], rtol=1e-5, atol=1e-9, err_msg=to_text(feature))
 
 
 def test_an_estimate_is_not_biased(small_networks):

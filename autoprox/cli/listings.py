@@ -107,7 +107,8 @@ def export(
 
     proxy = resolve_proxy(file)
     title = Path(proxy.label).stem if proxy.label.endswith(".json") else proxy.label
-    text = write(proxy.expression, format.value, title=title, metrics=proxy.metrics).rstrip("\n")
+    metrics = proxy.metrics if format is Format.JSON else proxy.headline()
+    text = write(proxy.expression, format.value, title=title, metrics=metrics).rstrip("\n")
     if out is None:
         typer.echo(text)
     else:

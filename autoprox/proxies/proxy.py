@@ -47,6 +47,20 @@ class Proxy:
         }
 
 
+    def headline(self) -> dict[str, dict[str, Any]]:
+        """The figures that a reader wants first: {"space, data set": tau and its gain over the parameter count}."""
+        lines = {}
+        for space, rows in self.metrics.items():
+            for dataset, row in rows.items() if isinstance(rows, dict) else ():
+                if isinstance(row, dict):
+                    shown = {name: row[name] for name in _HEADLINE if row.get(name) is not None}
+                    lines[f"{space}, {dataset} on test"] = shown
+        return {name: shown for name, shown in lines.items() if shown}
+
+
+_HEADLINE = ("n", "kendall", "kendall_ci", "difference", "difference_ci", "partial_kendall")
+
+
 def save_proxy(path: Path, proxy: Proxy) -> None:
     """Write a proxy file atomically; MissingError where it cannot be written."""
     write_json(path, proxy.to_json())
