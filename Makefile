@@ -10,12 +10,12 @@ test perf: export OMP_NUM_THREADS = 1
 
 .PHONY: demo test lint perf
 demo: $(VENV)/.core
-	mkdir -p demo
-	$(BIN)/autoprox discover --spaces pit-tiny --datasets cifar100 --evaluations 200 --batch-size 4 --seed 0 \
+	rm -rf demo && mkdir demo
+	$(BIN)/autoprox discover --spaces pit-tiny --datasets cifar100,flowers --evaluations 3000 \
 	    --run-dir demo/discover --out demo/best.json
 	$(BIN)/autoprox export demo/best.json --format expression
-	$(BIN)/autoprox search --proxy demo/best.json --space pit-tiny --max-params 6.2M --evaluations 50 --seed 0 \
-	    --out demo/arch.json
+	$(BIN)/autoprox search --proxy demo/best.json --space pit-tiny --max-params 6.2M --evaluations 60 \
+	    --run-dir demo/search --out demo/arch.json
 
 test: lint
 	$(BIN)/python -m pytest --numprocesses $(WORKERS)

@@ -45,7 +45,9 @@ def test_operators_and_samples_stay_on_the_device(blocks: list[dict[str, torch.T
 
 
 def test_a_batch_beyond_the_memory_is_one_sentence() -> None:
-    with pytest.raises(MissingError, match=r"a batch of 10{12} images does not fit into the memory of cpu; .*--workers"):
+    with pytest.raises(
+        MissingError, match=r"a batch of 10{12} images does not fit into the memory of cpu; .*--workers"
+    ):
         batch_of(CaptureSettings(batch_size=10**12))
 
 

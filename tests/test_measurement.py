@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autoprox.errors import InputError
 from autoprox.language.text import parse
 from autoprox.measuring.capture import CaptureSettings, batch_of, block_features, capture, settings_for
 from autoprox.spaces import get_space

@@ -87,7 +87,9 @@ def test_reductions_of_plain_statistics_are_exact(small_networks, folder):
     for i, network in enumerate(small_networks):
         exact = block_features(network, features, SETTINGS)
         for feature in features:
-            np.testing.assert_allclose(found[feature][i], exact[feature], rtol=1e-5, atol=1e-9, err_msg=to_text(feature))
+            np.testing.assert_allclose(
+                found[feature][i], exact[feature], rtol=1e-5, atol=1e-9, err_msg=to_text(feature)
+            )
 
 
 def test_an_estimate_is_not_biased(small_networks):

@@ -90,7 +90,7 @@ def capture_settings(batch_size: int, seed: int, data_root: Path | None = None, 
     """The settings of captures that the options describe."""
     from autoprox.measuring.capture import CaptureSettings
 
-    root = None if data_root is None else str(data_root.expanduser())
+    root = None if data_root is None else str(data_root.expanduser().absolute())
     return CaptureSettings(batch_size=batch_size, seed=seed, data_root=root, device=device)
 
 

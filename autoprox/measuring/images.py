@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CLASSES", "PIXELS", "Batch", "image_batch", "noise_batch"]
 
-CLASSES = {"cifar100": 100, "flowers": 102, "chaoyang": 4, "imagenet": 1000}
+CLASSES = {"cifar100": 100, "flowers": 102, "chaoyang": 4}
 PIXELS = 224
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB values in 0 to 1
 
