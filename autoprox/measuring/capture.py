@@ -26,7 +26,7 @@ from autoprox.spaces import Init, get_space
 from primitives.measurement import measure
 from primitives.statistics import STATISTICS, SUBMODULES, Statistic
 
-__all__ = ["CaptureSettings", "Network", "block_features", "capture", "grouped", "settings_for"]
+__all__ = ["CaptureSettings", "Network", "batch_of", "block_features", "capture", "grouped", "settings_for"]
 
 Network = tuple[str, str]
 """Space name and architecture key: the canonical JSON of the architecture."""

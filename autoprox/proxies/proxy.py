@@ -46,7 +46,6 @@ class Proxy:
             "provenance": self.provenance,
         }
 
-
     def headline(self) -> dict[str, dict[str, Any]]:
         """The figures that a reader wants first: {"space, data set": tau and its gain over the parameter count}."""
         lines = {}
