@@ -66,7 +66,12 @@ DataRoot = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="Where networks run: cpu, cuda, cuda:1.")]
 WorkerCount = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes. Default: one a core. Results do not depend on it.")
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes. Default: one a core; on a GPU one or two are best. Results do not depend on it.",
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of all that is random.")]
 RunDir = Annotated[
