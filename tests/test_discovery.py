@@ -78,6 +78,10 @@ def test_it_finds_a_proxy_and_tests_it_on_unseen_architectures(whole: Discovery)
         assert low <= row["kendall"] <= high
         assert {"spearman", "pearson", "params", "difference", "difference_ci", "partial_kendall"} <= set(row)
     assert whole.summary["discovery"] > 0.5
+    likeness = whole.summary["likeness"]
+    assert set(likeness) == {"params", "flops", "depth", "width", "depth * width"}
+    assert likeness["params"] == pytest.approx(metrics["joint"]["mean"]["kendall_params"])
+    assert list(map(abs, likeness.values())) == sorted(map(abs, likeness.values()), reverse=True)
     assert whole.summary["evaluations"] == SETTINGS.evaluations
     complexities = [row["complexity"] for row in whole.summary["front"]]
     assert complexities == sorted(set(complexities))

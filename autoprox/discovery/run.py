@@ -206,7 +206,7 @@ class _Run:
         best = finalists[0]
         expression = parse(best["expression"])
         mode, seed = self.settings.fitness, self.settings.seed
-        metrics, test = metrics_on_test(expression, self.fields, mode, seed, self.laboratory)
+        metrics, test, likeness = metrics_on_test(expression, self.fields, mode, seed, self.laboratory)
         summary = {
             "expression": best["expression"],
             "complexity": best["complexity"],
@@ -216,6 +216,7 @@ class _Run:
             "selection": best["selection"],
             "test": test,
             "params": params_reach(self.fields, mode),
+            "likeness": likeness,
             "evaluations": len(judge.verdicts),
             "invalid": self.invalid,
             "front": exact_front(finalists),
@@ -227,6 +228,7 @@ class _Run:
             "selection": {
                 key: summary[key] for key in ("discovery", "selection", "test", "params", "evaluations", "invalid")
             },
+            "likeness": likeness,
             "front": summary["front"],
             "null": self.settings.null,
             "versions": versions(),

@@ -100,6 +100,10 @@ def _parts(summary: Mapping[str, Any]) -> Iterable[Text]:
     ]
     yield Text(f"joint fitness ({summary.get('fitness')})")
     yield from (Text(f"  {value}") for value in values)
+    if likeness := summary.get("likeness"):
+        yield Text(
+            "ranks the test architectures like " + ", ".join(f"{n} {correlation(t)}" for n, t in likeness.items())
+        )
     yield Text(f"{summary.get('evaluations')} candidates judged, {summary.get('invalid')} without usable scores")
     if summary.get("null"):
         yield Text("null run: the labels were dealt out at random, so this is what luck alone reaches", "yellow")
