@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +13,15 @@ from typing import Any
 
 from autoprox.errors import InputError, MissingError
 
-__all__ = ["read_json", "replacing", "write_json", "write_text"]
+__all__ = ["check_writable", "clipped", "read_json", "replacing", "write_json", "write_text"]
+
+_LARGEST = 256 * 2**20  # bytes of JSON; what is larger is not one of our files, and need not fill the memory
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder that takes the place of ``path`` when the block ends well."""
+    path = Path(os.path.realpath(path))  # the file behind a link, not the link
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
@@ -41,14 +45,54 @@ def _umask() -> int:
 def write_text(path: Path, text: str) -> None:
     """Write a file atomically.
 
+    A device or a pipe (``/dev/stdout``) is written to, not replaced.
+
     Raises:
-        MissingError: it cannot be written; the old content is still there.
+        MissingError: it cannot be written; what was there before is still there.
     """
     try:
+        if _is_special(path):
+            path.write_text(text, encoding="utf-8")
+            return
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise MissingError(f"cannot write {path}: {error.strerror or error}; the file was left as it was") from None
+        raise MissingError(
+            f"cannot write {clipped(path)}: {error.strerror or error}; what was there before is unchanged"
+        ) from None
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def check_writable(path: Path) -> None:
+    """Raise MissingError, before long work, where a file could not be written."""
+    try:
+        if not path.parent.is_dir():
+            trouble = f"there is no folder {path.parent}"
+        elif path.is_dir():
+            trouble = "it is a folder"
+        elif _is_special(path):
+            return
+        else:
+            handle, name = tempfile.mkstemp(dir=os.path.dirname(os.path.realpath(path)), prefix=f".{path.name}.")
+            os.close(handle)
+            os.unlink(name)
+            return
+    except OSError as error:
+        trouble = error.strerror or str(error)
+    raise MissingError(f"cannot write {clipped(path)}: {trouble}; name another file with --out")
+
+
+def clipped(value: object) -> str:
+    """A value of a foreign file or a path, short enough for a sentence."""
+    text = value if isinstance(value, str) else str(value) if isinstance(value, Path) else repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -63,10 +107,17 @@ def read_json(path: Path, what: str) -> Any:
         InputError: there is no such file, or it is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"the {what} {path} is damaged: it has more than {_LARGEST // 2**20} MiB")
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows write such a mark
     except FileNotFoundError:
-        raise InputError(f"there is no {what} {path}") from None
+        raise InputError(f"there is no {what} {clipped(path)}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the {what} {path} cannot be read: {error}") from None
+        raise InputError(f"the {what} {clipped(path)} cannot be read: {_reason(error)}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a {what}: it is damaged or not JSON ({error})") from None
+        raise InputError(f"the {what} {path} is damaged or not JSON ({error})") from None
+
+
+def _reason(error: Exception) -> str:
+    """Without the path, which the sentence has already."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -40,7 +40,7 @@ class RunFolder:
         record = {"format": f"autoprox-{kind}-run", "version": 1, "settings": dict(settings)}
         there = path / "settings.json"
         if resume:
-            self._check(read_json(there, "run to resume, no settings at") if there.exists() else None, record)
+            self._check(read_json(there, "settings file of a run") if there.exists() else None, record)
         elif there.exists():
             raise InputError(
                 f"{path} already holds a run; continue it with --resume, or name another folder with --run-dir"

@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS numbers (
 def home_folder() -> Path:
     """``$AUTOPROX_HOME``, or the platform's folder for user data."""
     if home := os.environ.get("AUTOPROX_HOME"):
-        return Path(home)
+        return Path(home).expanduser()
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "autoprox"
     if sys.platform == "win32":
