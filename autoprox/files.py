@@ -58,7 +58,8 @@ def write_text(path: Path, text: str) -> None:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise MissingError(
-            f"cannot write {clipped(path)}: {error.strerror or error}; what was there before is unchanged"
+            f"cannot write {clipped(path)}: {error.strerror or error}; make room or name another place "
+            "(what was there before is unchanged)"
         ) from None
 
 
@@ -90,8 +91,8 @@ def check_writable(path: Path) -> None:
 
 
 def clipped(value: object) -> str:
-    """A value of a foreign file or a path, short enough for a sentence."""
-    text = value if isinstance(value, str) else str(value) if isinstance(value, Path) else repr(value)
+    """A text of a foreign file, or a path, short enough for a sentence."""
+    text = str(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 

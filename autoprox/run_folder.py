@@ -5,18 +5,28 @@ After a kill the state is that of the last finished step; journal lines beyond i
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from autoprox.errors import InputError, MissingError
-from autoprox.files import read_json, write_json
+from autoprox.files import clipped, read_json, write_json
 
-__all__ = ["RunFolder", "next_folder"]
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there two processes in one folder are not noticed
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["SETTINGS", "RunFolder", "claimed", "discard", "new_folder", "newest_folder"]
+
+SETTINGS = "settings.json"
+_STATE, _JOURNAL, _LOCK = "state.json", "journal.jsonl", ".lock"
 
 
 class RunFolder:
@@ -35,10 +45,11 @@ class RunFolder:
 
     def __init__(self, path: Path, kind: str, settings: Mapping[str, Any], resume: bool) -> None:
         self.path = path
-        self._journal = path / "journal.jsonl"
+        self._journal = path / _JOURNAL
         self._lines = 0
+        self._digest = hashlib.sha256()
         record = {"format": f"autoprox-{kind}-run", "version": 1, "settings": dict(settings)}
-        there = path / "settings.json"
+        there = path / SETTINGS
         if resume:
             self._check(read_json(there, "settings file of a run") if there.exists() else None, record)
         elif there.exists():
@@ -55,9 +66,13 @@ class RunFolder:
     def _check(self, found: Any, expected: dict[str, Any]) -> None:
         if found is None:
             raise InputError(f"there is no run to resume in {self.path}; start one without --resume")
-        if not isinstance(found, dict) or found.get("format") != expected["format"]:
-            raise InputError(f"{self.path} holds no run of this command; name another folder with --run-dir")
-        old, new = found.get("settings", {}), json.loads(json.dumps(expected["settings"]))
+        if not isinstance(found, dict) or any(found.get(name) != expected[name] for name in ("format", "version")):
+            raise InputError(
+                f"{self.path} holds no run of this command and version; name another folder with --run-dir"
+            )
+        old, new = found.get("settings"), json.loads(json.dumps(expected["settings"]))
+        if not isinstance(old, dict):
+            raise InputError(f"{self.path / SETTINGS} is damaged: expected 'settings' to be an object; start a new run")
         for name in sorted({*old, *new}):
             if old.get(name) != new.get(name):
                 raise InputError(
@@ -67,51 +82,117 @@ class RunFolder:
 
     def load(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         """The last state and the journal up to it; (None, []) where no step was finished."""
-        state_path = self.path / "state.json"
+        state_path = self.path / _STATE
         if not state_path.exists():
             self._journal.unlink(missing_ok=True)
             return None, []
         record = read_json(state_path, "state of a run")
-        if not isinstance(record, dict) or not isinstance(record.get("lines"), int) or "state" not in record:
+        lines = record.get("lines") if isinstance(record, dict) else None
+        if type(lines) is not int or lines < 0 or not isinstance(record.get("state"), dict):
             raise InputError(f"{state_path} is damaged: it does not say how far the run was; start a new run")
         kept: list[bytes] = []
         if self._journal.exists():
             with self._journal.open("rb") as file:
-                kept = list(islice(file, record["lines"]))
-        try:
-            entries = [json.loads(line) for line in kept]
-        except ValueError as error:
-            raise InputError(f"{self._journal} is damaged ({error}); start a new run") from None
-        if len(kept) < record["lines"]:
-            expected = f"expected {record['lines']} lines, found {len(kept)}"
-            raise InputError(f"{self._journal} is damaged: {expected}; start a new run")
+                kept = list(islice(file, lines))
+        if len(kept) < lines:
+            raise InputError(f"{self._journal} is damaged: expected {lines} lines, found {len(kept)}; start a new run")
+        for line in kept:
+            self._digest.update(line)
+        if record.get("digest") != self._sealed(record["state"]):
+            raise InputError(
+                f"{self.path} is damaged: {_STATE} or {_JOURNAL} is not as the run wrote it; start a new run"
+            )
         if kept:
             os.truncate(self._journal, sum(map(len, kept)))
-        self._lines = len(kept)
-        return record["state"], entries
+        self._lines = lines
+        return record["state"], [json.loads(line) for line in kept]
+
+    def _sealed(self, state: Mapping[str, Any]) -> str:
+        """A digest of the journal up to a state and of the state."""
+        digest = self._digest.copy()
+        digest.update(json.dumps(state, allow_nan=False).encode())
+        return digest.hexdigest()
 
     def save(self, state: Mapping[str, Any], entries: Iterable[Mapping[str, Any]] = ()) -> None:
         """Append journal entries, then make the state that counts them current."""
+        lines = [json.dumps(entry, allow_nan=False).encode() + b"\n" for entry in entries]
+        self._lines += len(lines)
+        self._digest.update(b"".join(lines))
         try:
-            with self._journal.open("a", encoding="utf-8") as file:
-                for entry in entries:
-                    file.write(json.dumps(entry, allow_nan=False) + "\n")
-                    self._lines += 1
+            with self._journal.open("ab") as file:
+                file.writelines(lines)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise MissingError(
                 f"cannot write {self._journal}: {error.strerror}; free some disk space and --resume"
             ) from None
-        write_json(self.path / "state.json", {"lines": self._lines, "state": state})
+        try:
+            write_json(self.path / _STATE, {"lines": self._lines, "digest": self._sealed(state), "state": state})
+        except MissingError as error:
+            raise MissingError(f"{error}; then go on with --resume") from None
 
 
-def next_folder(kind: str, resume: bool, root: Path = Path("runs")) -> Path:
-    """``runs/KIND-N``: the next free one, or the newest to resume."""
-    pattern = re.compile(rf"{re.escape(kind)}-(\d+)")
-    taken = [int(m[1]) for p in root.glob(f"{kind}-*") if (m := pattern.fullmatch(p.name))] if root.is_dir() else []
-    if resume and not taken:
+def new_folder(kind: str, root: Path = Path("runs")) -> Path:
+    """Make ``runs/KIND-N``, the next number; of two processes at once each gets its own."""
+    number = max(_numbers(kind, root), default=0) + 1
+    while True:
+        path = root / f"{kind}-{number}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if not path.is_dir():
+                raise MissingError(f"cannot make the run folder {path}: {root} is not a folder") from None
+            number += 1
+        except OSError as error:
+            raise MissingError(f"cannot make the run folder {path}: {error.strerror}") from None
+        else:
+            return path
+
+
+def newest_folder(kind: str, root: Path = Path("runs")) -> Path:
+    """``runs/KIND-N`` with the highest number among those that hold a run; InputError where there is none."""
+    started = [number for number in _numbers(kind, root) if (root / f"{kind}-{number}" / SETTINGS).exists()]
+    if not started:
         raise InputError(
             f"there is no {root}/{kind}-N to resume; start a run without --resume, or name its folder with --run-dir"
         )
-    return root / f"{kind}-{max(taken, default=0) + (0 if resume else 1)}"
+    return root / f"{kind}-{max(started)}"
+
+
+def _numbers(kind: str, root: Path) -> list[int]:
+    pattern = re.compile(rf"{re.escape(kind)}-(\d+)")
+    return [int(m[1]) for p in root.glob(f"{kind}-*") if (m := pattern.fullmatch(p.name))] if root.is_dir() else []
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Make a run's folder this process's own, so that two never write one run.
+
+    Raises:
+        InputError: another process has it.
+        MissingError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / _LOCK).open("a")
+    except OSError as error:
+        raise MissingError(f"cannot make the run folder {clipped(path)}: {error.strerror}") from None
+    with lock:
+        if fcntl is not None:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, kill -9 included
+            except OSError:
+                raise InputError(
+                    f"another process is at work in {path}; wait until it ends, or name another folder with --run-dir"
+                ) from None
+        yield
+
+
+def discard(path: Path, *more: str) -> None:
+    """Remove what the start of a run has written, and the folder if it is empty then; a run with steps stays."""
+    if not any((path / name).exists() for name in (_STATE, _JOURNAL)):
+        for name in (SETTINGS, _LOCK, *more):
+            (path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            path.rmdir()

@@ -188,7 +188,10 @@ def test_rank_takes_several_proxies_either_way(table: str, capsys: Captured) -> 
 
 def test_values_that_look_like_options_stay_values() -> None:
     assert spread(["rank", "--proxy", "-sum(x)", "--model"]) == ["rank", "--proxy", "-sum(x)", "--model"]
-    assert spread(["score", "--proxy=a", "b", "--json", "c"]) == ["score", "--proxy=a", "--proxy", "b", "--json", "c"]
+    assert spread(["rank", "--proxy=a", "b", "--json", "c"]) == ["rank", "--proxy=a", "--proxy", "b", "--json", "c"]
+    assert spread(["score", "--proxy", "a", "b", "--model", "c", "d"]) == [
+        "score", "--proxy", "a", "b", "--model", "c", "--model", "d"
+    ]  # fmt: skip
 
 
 def test_rank_by_weights_alone_as_a_table(table: str, capsys: Captured) -> None:

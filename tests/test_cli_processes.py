@@ -71,6 +71,30 @@ def test_a_full_disk_is_one_sentence(environment: dict[str, str], tmp_path: Path
     assert "autoprox: " in done.stderr
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_greek_letters(encoding: str, environment: dict[str, str], tmp_path: Path) -> None:
+    rows = "".join(f'pit-tiny,"{network(depth)}",{60 + depth}\n' for depth in (1, 2, 3))
+    (tmp_path / "own.csv").write_text(f"space,architecture,cifar100.kd\n{rows}", encoding="utf-8")
+    arguments = ["rank", "--proxy", "params", "--bench", "own.csv"]
+    plain = {**environment, "PYTHONIOENCODING": encoding}
+    done = finished(arguments, plain, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "? [95 %]" in done.stdout
+    json.loads(finished([*arguments, "--json"], plain, tmp_path).stdout)
+
+
+def network(depth: int) -> str:
+    """A CSV cell: an architecture of pit-tiny."""
+    text = json.dumps({"base_dim": 16, "mlp_ratio": 2, "num_heads": [2, 2, 2], "depth": [depth, 6, 6]})
+    return text.replace('"', '""')
+
+
+def test_closed_output_is_no_error(environment: dict[str, str], tmp_path: Path) -> None:
+    line = f"{' '.join(COMMAND)} spaces --json >&-; echo $?; {' '.join(COMMAND)} nope 2>&-; echo $?"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert (done.stdout.split(), done.stderr) == (["0", "2"], "")
+
+
 def test_interrupted_search_goes_on_to_the_same_result(environment: dict[str, str], tmp_path: Path) -> None:
     arguments = [
         "search",

@@ -152,8 +152,8 @@ def test_an_architecture_in_two_tables_is_refused():
         ({"spaces": ["pit-tiny", "pit-huge"]}, "there is no space 'pit-huge' in the ground truth; it has pit-tiny"),
         ({"datasets": ["cifar10"]}, "there is no data set 'cifar10' in the ground truth; it has cifar100, flowers"),
         ({"label": "best"}, "no architecture of pit-tiny has a label 'best'"),
-        ({"datasets": ["cifar100"], "label": "best"}, "0 architectures of pit-tiny have a best label on cifar100"),
-        ({"least": 11}, "10 architectures of pit-tiny have a kd label on cifar100; at least 11 are needed"),
+        ({"datasets": ["cifar100"], "label": "best"}, "on cifar100 0 of 10 pit-tiny architectures have a label 'best'"),
+        ({"least": 11}, "on cifar100 10 of 10 pit-tiny architectures have a label 'kd'; at least 11 are needed"),
     ],
 )
 def test_requests_that_the_tables_cannot_meet(request_, message):

@@ -50,8 +50,24 @@ def test_files_that_are_refused(tmp_path: Path, change: dict[str, Any], words: s
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"text"', "[" * 100_000, "\x00"])
 def test_damaged_files_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "best.json").write_text(text)
-    with pytest.raises(InputError, match="is not a proxy file"):
+    with pytest.raises(
+        InputError, match=r"the proxy file .* is damaged or not JSON|is not a proxy file: expected the format"
+    ):
         load_proxy(tmp_path / "best.json")
+
+
+@pytest.mark.parametrize("name", ["format", "version"])
+def test_a_damaged_field_is_clipped(tmp_path: Path, name: str) -> None:
+    write_json(tmp_path / "best.json", Proxy(parse_proxy(SNIP)).to_json() | {name: "x" * 10**6})
+    with pytest.raises(InputError) as caught:
+        load_proxy(tmp_path / "best.json")
+    assert len(str(caught.value)) < 400
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    save_proxy(tmp_path / "best.json", Proxy(parse_proxy(SNIP)))
+    (tmp_path / "best.json").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "best.json").read_bytes())
+    assert load_proxy(tmp_path / "best.json").expression == parse_proxy(SNIP)
 
 
 def test_no_such_file_and_no_text(tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from autoprox.errors import InputError, MissingError
-from autoprox.run_folder import RunFolder, next_folder
+from autoprox.run_folder import RunFolder, claimed, new_folder, newest_folder
 
 
 def test_a_fresh_run_has_no_state(tmp_path: Path) -> None:
@@ -50,6 +53,31 @@ def test_damaged_files_are_errors_not_tracebacks(tmp_path: Path, name: str) -> N
         RunFolder(tmp_path, "discover", {}, resume=True).load()
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("journal.jsonl", '{"a": 1}', '{"b": 1}'),
+        ("journal.jsonl", '{"a": 1}', "3"),
+        ("state.json", '"step": 1', '"step": 2'),
+        ("state.json", '"step": 1', '"seconds": "x"'),
+        ("state.json", '"lines": 1', '"lines": 0'),
+        ("state.json", '"lines": 1', '"lines": -1'),
+        ("state.json", '"lines": 1', '"lines": true'),
+        ("state.json", '"state": {', '"stage": {'),
+        ("settings.json", '"seed": 1', '"seed": 2'),
+        ("settings.json", '"version": 1', '"version": 2'),
+        ("settings.json", '"settings": {', '"options": {'),
+    ],
+)
+def test_what_the_run_did_not_write_is_refused(tmp_path: Path, name: str, old: str, new: str) -> None:
+    RunFolder(tmp_path, "discover", {"seed": 1}, resume=False).save({"step": 1}, [{"a": 1}])
+    path = tmp_path / name
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(InputError, match=r"is damaged|has seed = 2|command and version"):
+        RunFolder(tmp_path, "discover", {"seed": 1}, resume=True).load()
+
+
 def test_a_second_run_needs_resume(tmp_path: Path) -> None:
     RunFolder(tmp_path, "discover", {}, resume=False)
     with pytest.raises(InputError, match="already holds a run; continue it with --resume"):
@@ -72,14 +100,41 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         RunFolder(tmp_path / "file" / "run", "discover", {}, resume=False)
 
 
-def test_next_folder_counts_up(tmp_path: Path) -> None:
-    assert next_folder("discover", False, tmp_path).name == "discover-1"
-    for name in ("discover-1", "discover-9", "discover-x", "search-12"):
+def test_a_new_folder_counts_up_and_the_newest_holds_a_run(tmp_path: Path) -> None:
+    assert new_folder("discover", tmp_path).name == "discover-1"
+    for name in ("discover-9", "discover-x", "search-12"):
         (tmp_path / name).mkdir()
-    assert next_folder("discover", False, tmp_path).name == "discover-10"
-    assert next_folder("discover", True, tmp_path).name == "discover-9"
-    with pytest.raises(InputError, match=r"no .*rank-N to resume"):
-        next_folder("rank", True, tmp_path)
+    assert new_folder("discover", tmp_path).name == "discover-10"
+    with pytest.raises(InputError, match=r"no .*discover-N to resume"):  # they are empty: their runs never started
+        newest_folder("discover", tmp_path)
+    for name in ("discover-1", "discover-9"):
+        RunFolder(tmp_path / name, "discover", {}, resume=False)
+    assert newest_folder("discover", tmp_path).name == "discover-9"
+
+
+def test_each_of_many_at_once_gets_a_new_folder_of_its_own(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        folders = list(pool.map(lambda _: new_folder("search", tmp_path / "runs"), range(16)))
+    assert len({folder.name for folder in folders}) == 16
+
+
+def test_a_folder_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
+    take = (
+        "import sys; from autoprox.run_folder import *; from pathlib import Path\nwith claimed(Path(sys.argv[1])): pass"
+    )
+    other = [sys.executable, "-c", take, str(tmp_path)]
+    with claimed(tmp_path):
+        refused = subprocess.run(other, capture_output=True, text=True, check=False)
+    assert "InputError: another process is at work in" in refused.stderr
+    assert subprocess.run(other, check=False).returncode == 0
+
+
+def test_what_cannot_be_a_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(MissingError, match="cannot make the run folder"):
+        new_folder("search", tmp_path / "runs")
+    with pytest.raises(MissingError, match="cannot make the run folder"), claimed(tmp_path / "runs"):
+        pass
 
 
 def test_state_is_strict_json(tmp_path: Path) -> None:

@@ -158,6 +158,8 @@ def test_a_read_only_file_is_named(tmp_path):
 def test_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("AUTOPROX_HOME", str(tmp_path))
     assert home_folder() == tmp_path
+    monkeypatch.setenv("AUTOPROX_HOME", "~/own")
+    assert home_folder() == Path.home() / "own"
     monkeypatch.delenv("AUTOPROX_HOME")
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import sys
@@ -62,12 +63,23 @@ _ClickException: type[Exception] = typer.BadParameter.__bases__[0].__bases__[0]
 
 def main() -> None:
     """Run the command of the process and exit with its code."""
+    _prepare_output()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         _abandon_output()
     sys.exit(code)
+
+
+def _prepare_output() -> None:
+    """Have streams, even closed ones, that never fail for a letter: not every terminal knows a Greek one."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the rest of the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -108,24 +120,27 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
-_SEVERAL = ("--proxy", "--model")
+_SEVERAL = {"rank": "--proxy", "score": "--model"}
+"""The option of a command that takes several values."""
+
 _OPTION = re.compile(r"-h|--[a-z][a-z-]*(=.*)?", re.DOTALL)
 
 
 def spread(arguments: Sequence[str]) -> list[str]:
-    """Repeat ``--proxy`` and ``--model`` before each of several values that follow one of them.
+    """Repeat ``rank``'s ``--proxy`` and ``score``'s ``--model`` before each of several values that follow one of them.
 
     >>> spread(["rank", "--proxy", "snip", "dss", "--json"])
     ['rank', '--proxy', 'snip', '--proxy', 'dss', '--json']
     """
     result: list[str] = []
     option, filled = "", False
+    several = _SEVERAL.get(arguments[0]) if arguments else None
     for argument in arguments:
         if option and not filled:
             filled = True
         elif _OPTION.fullmatch(argument):
             option, _, value = argument.partition("=")
-            option, filled = (option, bool(value)) if option in _SEVERAL else ("", False)
+            option, filled = (option, bool(value)) if option == several else ("", False)
         elif option:
             result.append(option)
         result.append(argument)

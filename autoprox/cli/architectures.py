@@ -10,7 +10,7 @@ import typer
 
 from autoprox.cli import options
 from autoprox.cli.interruption import stopping
-from autoprox.cli.remembered import keep, recall
+from autoprox.cli.remembered import recall, running
 from autoprox.errors import InputError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def search(
         str | None, typer.Option("--max-flops", metavar="1.4G", help="Most multiply-accumulates of one image.")
     ] = None,
     evaluations: Annotated[int, typer.Option("--evaluations", min=1, help="Architectures to score.")] = 300,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the search.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=options.MAX_SEED, help="Of the search.")] = 0,
     batch_size: options.BatchSize = 8,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
@@ -53,17 +53,16 @@ def search(
     json: options.Json = False,
 ) -> None:
     """Find the architecture with the highest score in a search space, within budgets; nothing is trained."""
+    from autoprox.files import check_writable
     from autoprox.measuring.store import FeatureStore
     from autoprox.measuring.workers import Workers
     from autoprox.proxies.proxy import resolve_proxy
     from autoprox.report import search_tables, show, work_view
-    from autoprox.run_folder import next_folder
     from autoprox.search import SearchSettings
     from autoprox.search import search as run
     from autoprox.spaces.architecture_file import save_architecture
     from autoprox.spaces.budget import parse_size
 
-    folder = run_dir or next_folder("search", resume)
     given: dict[str, Any] = {
         "proxy": proxy,
         "space": space,
@@ -76,13 +75,13 @@ def search(
         "device": device,
         "out": str(out),
     }
-    asked = recall(context, folder, resume, given)
+    asked = recall(context, "search", run_dir, resume, given)
     if asked["proxy"] is None:
         raise InputError("search needs a proxy: give a file, a known name or an expression with --proxy")
     target, judge = Path(asked["out"]), resolve_proxy(asked["proxy"])
-    options.check_writable(target)
+    check_writable(target)
     settings = SearchSettings(
-        space=asked["space"] or _space_of(judge),
+        space=_space_of(judge) if asked["space"] is None else asked["space"],
         algorithm=asked["algorithm"],
         max_params=None if asked["max_params"] is None else parse_size(asked["max_params"]),
         max_flops=None if asked["max_flops"] is None else parse_size(asked["max_flops"]),
@@ -91,9 +90,8 @@ def search(
         capture=options.capture_settings(asked["batch_size"], 0, device=asked["device"]),
     )
     settings.check()
-    if not resume:
-        keep(folder, asked)
     with (
+        running("search", run_dir, resume, asked) as folder,
         FeatureStore(options.memo()) as store,
         work_view() as view,
         Workers(workers) as pool,
@@ -104,7 +102,8 @@ def search(
             resume=resume, progress=view.progress, stop=stop,
         )  # fmt: skip
     winner = found.file()
-    save_architecture(target, winner)
+    with options.result_kept(folder / "arch.json"):
+        save_architecture(target, winner)
     if json:
         options.emit_json({**winner.to_json(), "out": str(target), "run_dir": str(folder)})
     else:
@@ -129,6 +128,7 @@ def score(
     json: options.Json = False,
 ) -> None:
     """Score architectures by a proxy, the best first. Proxies with ranks compare the given ones of a space."""
+    from autoprox.language.expression import is_relative
     from autoprox.measuring.store import FeatureStore
     from autoprox.measuring.workers import Workers
     from autoprox.proxies.evaluation import Invalid
@@ -140,6 +140,12 @@ def score(
     settings = options.capture_settings(batch_size, seed, device=device)
     with FeatureStore(options.memo()) as store, work_view() as view, Workers(workers) as pool:
         scores = score_architectures(judge.expression, model, settings, store, pool, view.progress)
+    if is_relative(judge.expression):
+        typer.echo(
+            "autoprox: this proxy ranks the given models of one space among each other; its scores do not compare "
+            "models of different spaces, nor say anything of a model that is alone",
+            err=True,
+        )
     if json:
         records = [
             {"model": name, "score": None, "invalid": value.reason}

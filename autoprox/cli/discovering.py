@@ -11,7 +11,7 @@ import typer
 from autoprox.cli import options
 from autoprox.cli.groundtruth import ground_truth
 from autoprox.cli.interruption import stopping
-from autoprox.cli.remembered import keep, recall
+from autoprox.cli.remembered import recall, running
 
 __all__ = ["discover"]
 
@@ -56,7 +56,7 @@ def discover(
         Fitness, typer.Option("--fitness", help="Joint correlation; partial: what a proxy knows beyond size.")
     ] = Fitness.MEAN,
     evaluations: Annotated[int, typer.Option("--evaluations", min=1, help="Distinct candidates to judge.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the evolution.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=options.MAX_SEED, help="Of the evolution.")] = 0,
     batch_size: options.BatchSize = 8,
     data_root: options.DataRoot = None,
     device: options.Device = "cpu",
@@ -73,13 +73,12 @@ def discover(
     """Evolve a proxy on ground truth, and say how good it is on architectures that evolution never saw."""
     from autoprox.discovery import DiscoverySettings
     from autoprox.discovery import discover as run
+    from autoprox.files import check_writable
     from autoprox.measuring.store import home_folder
     from autoprox.measuring.workers import Workers
     from autoprox.proxies.proxy import save_proxy
     from autoprox.report import discovery_tables, discovery_view, show
-    from autoprox.run_folder import next_folder
 
-    folder = run_dir or next_folder("discover", resume)
     given: dict[str, Any] = {
         "bench": bench or [],
         "spaces": spaces,
@@ -96,9 +95,9 @@ def discover(
         "null": null,
         "out": str(out or ("null.json" if null else "best.json")),
     }
-    asked = recall(context, folder, resume, given)
+    asked = recall(context, "discover", run_dir, resume, given)
     target, images = Path(asked["out"]), None if asked["data_root"] is None else Path(asked["data_root"])
-    options.check_writable(target)
+    check_writable(target)
     names = options.listed(asked["spaces"]), options.listed(asked["datasets"])
     settings = DiscoverySettings(
         **{name: asked[name] for name in ("preset", "structure", "fitness", "evaluations", "seed", "null")},
@@ -107,9 +106,12 @@ def discover(
     )
     settings.check()
     truth = ground_truth(asked["bench"], *names, asked["labels"], settings.capture)
-    if not resume:
-        keep(folder, asked)
-    with discovery_view() as view, Workers(workers) as pool, stopping(view.notice, folder) as stop:
+    with (
+        running("discover", run_dir, resume, asked) as folder,
+        discovery_view() as view,
+        Workers(workers) as pool,
+        stopping(view.notice, folder) as stop,
+    ):
         found = run(
             truth.groups,
             settings,
@@ -122,7 +124,8 @@ def discover(
             progress=view.progress,
             stop=stop,
         )
-    save_proxy(target, found.proxy)
+    with options.result_kept(folder / "best.json"):
+        save_proxy(target, found.proxy)
     record = found.proxy.to_json()
     if json:
         options.emit_json({**record, "summary": found.summary, "out": str(target), "run_dir": str(folder)})

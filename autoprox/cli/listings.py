@@ -102,10 +102,12 @@ def export(
 ) -> None:
     """Write a proxy as a Python file, an expression, LaTeX, a Graphviz graph or JSON."""
     from autoprox.export import export as write
-    from autoprox.files import write_text
+    from autoprox.files import check_writable, write_text
     from autoprox.proxies.proxy import resolve_proxy
 
     proxy = resolve_proxy(file)
+    if out is not None:
+        check_writable(out)
     title = Path(proxy.label).stem if proxy.label.endswith(".json") else proxy.label
     metrics = proxy.metrics if format is Format.JSON else proxy.headline()
     text = write(proxy.expression, format.value, title=title, metrics=metrics).rstrip("\n")

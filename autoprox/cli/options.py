@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +11,12 @@ import typer
 from autoprox.errors import InputError, MissingError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from autoprox.measuring.capture import CaptureSettings
 
 __all__ = [
+    "MAX_SEED",
     "BatchSize",
     "Bench",
     "DataRoot",
@@ -30,10 +32,10 @@ __all__ = [
     "Spaces",
     "WorkerCount",
     "capture_settings",
-    "check_writable",
     "emit_json",
     "listed",
     "memo",
+    "result_kept",
 ]
 
 _PROXY = "A proxy file, the name of a known proxy ('autoprox proxies') or an expression"
@@ -57,7 +59,11 @@ Proxies = Annotated[
     list[str], typer.Option("--proxy", metavar="FILE|NAME|EXPRESSION", help=f"{_PROXY}; several may follow.")
 ]
 ProxyText = Annotated[str, typer.Option("--proxy", metavar="FILE|NAME|EXPRESSION", help=f"{_PROXY}.")]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images that a network is measured on.")]
+BatchSize = Annotated[
+    int,
+    # one image is 0.6 MB, but what a network keeps of it for its gradients is a hundred times that
+    typer.Option("--batch-size", min=1, max=1024, help="Images that a network is measured on."),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option(
@@ -73,7 +79,10 @@ WorkerCount = Annotated[
         help="Processes. Default: one a core; on a GPU one or two are best. Results do not depend on it.",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of all that is random.")]
+MAX_SEED = 2**63 - 1
+"""The largest that torch takes."""
+
+Seed = Annotated[int, typer.Option("--seed", min=0, max=MAX_SEED, help="Of all that is random.")]
 RunDir = Annotated[
     Path | None, typer.Option("--run-dir", metavar="DIR", help="Folder of the run. Default: a new one in runs/.")
 ]
@@ -92,9 +101,10 @@ def listed(text: str | None) -> list[str] | None:
 
 
 def capture_settings(batch_size: int, seed: int, data_root: Path | None = None, device: str = "cpu") -> CaptureSettings:
-    """The settings of captures that the options describe."""
-    from autoprox.measuring.capture import CaptureSettings
+    """The settings of captures that the options describe; InputError where the device cannot be used."""
+    from autoprox.measuring.capture import CaptureSettings, check_device
 
+    check_device(device)
     root = None if data_root is None else str(data_root.expanduser().absolute())
     return CaptureSettings(batch_size=batch_size, seed=seed, data_root=root, device=device)
 
@@ -106,23 +116,17 @@ def memo() -> Path:
     return home_folder() / MEMO
 
 
-def check_writable(path: Path) -> None:
-    """Raise MissingError before long work if its result could not be written."""
-    import os
-
-    folder = path.parent
-    trouble = (
-        f"there is no folder {folder}" if not folder.is_dir()
-        else "it is a folder" if path.is_dir()
-        else f"the folder {folder} is read-only" if not os.access(folder, os.W_OK)
-        else ""
-    )  # fmt: skip
-    if trouble:
-        raise MissingError(f"cannot write {path}: {trouble}; name another file with --out")
+@contextmanager
+def result_kept(path: Path) -> Iterator[None]:
+    """Where the result of long work cannot be written, say where it is nevertheless."""
+    try:
+        yield
+    except MissingError as error:
+        raise MissingError(f"{error}; the result is in {path}") from None
 
 
 def emit_json(content: dict[str, Any] | Sequence[Any]) -> None:
     """Print the one JSON object of a command."""
     import json
 
-    typer.echo(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False))
+    typer.echo(json.dumps(content, indent=2, allow_nan=False))  # ASCII: right on every terminal and in every file

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from autoprox.errors import InputError, MissingError
+from autoprox.files import clipped
 from autoprox.language.expression import Expression, statistics
 from autoprox.measuring.images import CLASSES, Batch, image_batch, noise_batch
 from autoprox.measuring.tensors import Tensors, block_values
@@ -26,7 +27,16 @@ from autoprox.spaces import Init, get_space
 from primitives.measurement import measure
 from primitives.statistics import STATISTICS, SUBMODULES, Statistic
 
-__all__ = ["CaptureSettings", "Network", "batch_of", "block_features", "capture", "grouped", "settings_for"]
+__all__ = [
+    "CaptureSettings",
+    "Network",
+    "batch_of",
+    "block_features",
+    "capture",
+    "check_device",
+    "grouped",
+    "settings_for",
+]
 
 Network = tuple[str, str]
 """Space name and architecture key: the canonical JSON of the architecture."""
@@ -104,6 +114,19 @@ def _within_memory(settings: CaptureSettings) -> Iterator[None]:
         raise MissingError(
             f"a batch of {settings.batch_size} images does not fit into the memory of {settings.device}; "
             "use a smaller --batch-size or fewer --workers"
+        ) from None
+
+
+def check_device(name: str) -> None:
+    """InputError where a number cannot go to the device of that name and come back."""
+    try:
+        torch.zeros(1, device=torch.device(name)).item()
+    except Exception as error:  # each backend that is not there fails in its own way
+        reason = str(error).partition("\n")[0].rstrip(".")
+        if "at start of device string" in reason:  # followed by every backend that torch ever had
+            reason = "torch knows no such kind"
+        raise InputError(
+            f"device {clipped(name)!r} cannot be used: {reason}; expected cpu, cuda, cuda:1 or mps, and 'cpu' always works"
         ) from None
 
 

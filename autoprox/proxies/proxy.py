@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprox.errors import InputError
-from autoprox.files import read_json, write_json
+from autoprox.files import clipped, read_json, write_json
 from autoprox.language.expression import Expression
 from autoprox.language.text import parse_proxy, to_text
 from autoprox.proxies.known import KNOWN_PROXIES
@@ -74,10 +74,11 @@ def load_proxy(path: Path) -> Proxy:
     record = read_json(path, "proxy file")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise InputError(f"{path} is not a proxy file: expected the format {FORMAT!r}, found {found!r}")
+        raise InputError(f"{path} is not a proxy file: expected the format {FORMAT!r}, found {clipped(repr(found))}")
     if record.get("version") != VERSION or isinstance(record.get("version"), bool):
         raise InputError(
-            f"{path} has version {record.get('version')!r} of the proxy format; this autoprox reads version {VERSION}"
+            f"{path} has version {clipped(repr(record.get('version')))} of the proxy format; "
+            f"this autoprox reads version {VERSION}"
         )
     text, metrics, provenance = (record.get(key) for key in ("expression", "metrics", "provenance"))
     if not isinstance(text, str) or not isinstance(metrics, dict) or not isinstance(provenance, dict):

@@ -13,8 +13,8 @@ import numpy as np
 from autoprox.errors import InputError
 from autoprox.measuring.capture import Network
 from autoprox.proxies.evaluation import Population
-from autoprox.spaces import get_space
-from benchdata import Benchmark
+from autoprox.spaces import Space, get_space
+from benchdata import Benchmark, Row
 from primitives.statistics import ARCHITECTURE_NUMBERS
 
 __all__ = ["FRACTIONS", "MIN_NETWORKS", "PARTS", "Group", "gather", "numbers_of", "split_hash", "split_of"]
@@ -118,7 +118,7 @@ def gather(
         space = get_space(name)
         holding = [table for table in tables if name in table.spaces]
         rows = [(table, row) for table in holding for row in table.select(name)]
-        networks = [(name, space.key(space.parse(row.architecture))) for _, row in rows]
+        networks = [(name, _key(space, table, row)) for table, row in rows]
         if len(set(networks)) < len(networks):
             twice = next(network for i, network in enumerate(networks) if network in networks[:i])
             raise InputError(
@@ -127,14 +127,15 @@ def gather(
         labels: dict[str, Labels] = {}
         kinds: dict[str, str] = {}
         for dataset in datasets or sorted({d for table in holding for d in table.default_datasets}):
-            chosen = {id(table): label or _default_label(table, name, dataset) for table in holding}
+            chosen = {id(table): _default_label(table, name, dataset) if label is None else label for table in holding}
             column = np.array([row.accuracy.get((dataset, chosen[id(table)]), np.nan) for table, row in rows])
             present = int(np.isfinite(column).sum())
             if present == 0 and datasets is None:
                 continue
             if present < least:
+                having = "architecture has" if present == 1 else "architectures have"
                 raise InputError(
-                    f"{present} architectures of {name} have a {chosen[id(holding[0])]} label on {dataset}; "
+                    f"on {dataset} {present} of {len(rows)} {name} {having} a label {chosen[id(holding[0])]!r}; "
                     f"at least {least} are needed"
                 )
             labels[dataset], kinds[dataset] = column, chosen[id(holding[0])]
@@ -144,6 +145,17 @@ def gather(
             )
         groups.append(Group(name, tuple(networks), labels, kinds, numbers_of(networks)))
     return groups
+
+
+def _key(space: Space, table: Benchmark, row: Row) -> str:
+    try:
+        return space.key(space.parse(row.architecture))
+    except InputError as error:
+        number = 1 + next(i for i, other in enumerate(table.select(row.space)) if other is row)
+        raise InputError(
+            f"the benchmark {table.name}, architecture {number} of {row.space} (from {row.origin}): {error}; "
+            "correct the row or remove it"
+        ) from None
 
 
 def _default_label(table: Benchmark, space: str, dataset: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from autoprox.errors import InputError
+from autoprox.files import clipped
 from autoprox.spaces._space import IMAGE_SIZE, Architecture, Init, Space
 from autoprox.spaces.autoformer import AutoFormerArchitecture, AutoFormerSubSpace
 from autoprox.spaces.pit import PiTArchitecture, PiTSpace
@@ -54,6 +55,7 @@ def get_space(name: str) -> Space:
     """The space of that name. InputError lists what exists and suggests the nearest name."""
     if name in SPACES:
         return SPACES[name]
+    name = clipped(name)
     near = get_close_matches(name, SPACES, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise InputError(f"there is no space {name!r}{hint}: choose one of {', '.join(sorted(SPACES))}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autoprox.errors import InputError
-from autoprox.files import read_json, write_json
+from autoprox.files import clipped, read_json, write_json
 from autoprox.spaces import get_space
 
 __all__ = ["FORMAT", "VERSION", "ArchitectureFile", "load_architecture", "save_architecture"]
@@ -70,22 +70,26 @@ def load_architecture(path: Path) -> ArchitectureFile:
     record = read_json(path, "architecture file")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise InputError(f"{path} is not an architecture file: expected the format {FORMAT!r}, found {found!r}")
+        raise InputError(
+            f"{path} is not an architecture file: expected the format {FORMAT!r}, found {clipped(repr(found))}"
+        )
     version = record.get("version")
     if version != VERSION or isinstance(version, bool):
         raise InputError(
-            f"{path} has version {version!r} of the architecture format; this autoprox reads version {VERSION}"
+            f"{path} has version {clipped(repr(version))} of the architecture format; "
+            f"this autoprox reads version {VERSION}"
         )
     if not isinstance(record.get("space"), str):
-        raise InputError(f"{path} is damaged: expected 'space' to be a name, found {record.get('space')!r}")
+        raise InputError(
+            f"{path} is damaged: expected 'space' to be a name, found {clipped(repr(record.get('space')))}"
+        )
     for name in ("params", "flops"):
         if not isinstance(record.get(name), int) or isinstance(record[name], bool) or record[name] < 1:
-            raise InputError(
-                f"{path} is damaged: expected {name!r} to be a positive whole number, found {record.get(name)!r}"
-            )
+            found = clipped(repr(record.get(name)))
+            raise InputError(f"{path} is damaged: expected {name!r} to be a positive whole number, found {found}")
     score, provenance = record.get("score"), record.get("provenance")
-    if not isinstance(score, int | float) or isinstance(score, bool) or not math.isfinite(score):
-        raise InputError(f"{path} is damaged: expected 'score' to be a finite number, found {score!r}")
+    if not isinstance(score, int | float) or isinstance(score, bool) or not abs(score) <= sys.float_info.max:
+        raise InputError(f"{path} is damaged: expected 'score' to be a finite number, found {clipped(repr(score))}")
     if not isinstance(provenance, dict):
         raise InputError(f"{path} is damaged: expected 'provenance' to be an object, found {type(provenance).__name__}")
     try:
