@@ -182,6 +182,15 @@ def test_too_few_architectures(home: Path, tmp_path: Path) -> None:
         discover([small_group(9)], SETTINGS, run_dir=tmp_path / "run", home=home, workers=Workers(1))
 
 
+@pytest.mark.parametrize("value", [70.0, float("nan")])
+def test_labels_that_nothing_can_rank(home: Path, tmp_path: Path, value: float) -> None:
+    group = small_group()
+    flat = replace(group, labels={**group.labels, "flowers": np.full(len(group.networks), value)})
+    with pytest.raises(InputError, match="all labels of pit-tiny on flowers are the same or missing"):
+        discover([flat], SETTINGS, run_dir=tmp_path / "run", home=home, workers=Workers(1))
+    assert not (tmp_path / "run").exists()
+
+
 def test_every_part_of_the_split_is_used() -> None:
     assert set(split_of(small_group().networks).values()) == set(PARTS)
 

@@ -68,6 +68,13 @@ def discover(
                 f"{group.space} has {len(group.networks)} architectures, which leaves {small} for a part of the split; "
                 f"discovery needs at least {MIN_NETWORKS // 2} in each, about {3 * MIN_NETWORKS} in all"
             )
+        for part in PARTS:
+            for dataset, column in group.part(part).labels.items():
+                if len(set(column[np.isfinite(column)])) < 2:
+                    raise InputError(
+                        f"all labels of {group.space} on {dataset} are the same or missing in the {part} part of the "
+                        "split, so nothing can rank them; leave the data set out with --datasets"
+                    )
     return _Run(groups, settings, run_dir, home, workers, benchmarks, resume, observe, progress, stop).run()
 
 
