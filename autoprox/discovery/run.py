@@ -24,7 +24,7 @@ from autoprox.measuring.capture import batch_of
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.proxy import Proxy
 from autoprox.ranking.fitness import Fitness
-from autoprox.ranking.problem import MIN_NETWORKS, PARTS, Group, split_hash
+from autoprox.ranking.problem import LEAST_IN_PART, PARTS, Group, split_hash
 from autoprox.run_folder import RunFolder
 from autoprox.versions import versions
 
@@ -63,10 +63,10 @@ def discover(
     settings.check()
     for group in groups:
         small = min(len(group.part(part).networks) for part in PARTS)
-        if small < MIN_NETWORKS // 2:
+        if small < LEAST_IN_PART:
             raise InputError(
                 f"{group.space} has {len(group.networks)} architectures, which leaves {small} for a part of the split; "
-                f"discovery needs at least {MIN_NETWORKS // 2} in each, about {3 * MIN_NETWORKS} in all"
+                f"discovery needs at least {LEAST_IN_PART} in each, about 30 in all"
             )
         for part in PARTS:
             for dataset, column in group.part(part).labels.items():

@@ -17,13 +17,15 @@ from autoprox.spaces import Space, get_space
 from benchdata import Benchmark, Row
 from primitives.statistics import ARCHITECTURE_NUMBERS
 
-__all__ = ["FRACTIONS", "MIN_NETWORKS", "PARTS", "Group", "gather", "numbers_of", "split_hash", "split_of"]
+__all__ = ["FRACTIONS", "LEAST_IN_PART", "PARTS", "Group", "gather", "numbers_of", "split_hash", "split_of"]
 
 PARTS = ("discovery", "selection", "test")
 FRACTIONS = {"discovery": 0.42, "selection": 0.18, "test": 0.40}
 """60 % for discovery and selection together and 40 % for test, as Auto-Prox divides its benchmark."""
 
-MIN_NETWORKS = 10  # below this a Kendall tau of a part says nothing: its null standard deviation exceeds .25
+LEAST_IN_PART = (
+    5  # architectures; chance alone moves a tau of 5 by .41 (one sd), so a result to rely on needs many more
+)
 
 Labels = np.ndarray[Any, np.dtype[np.float64]]
 
