@@ -37,14 +37,17 @@ class RunFolder:
         kind: what runs there, such as ``discover``.
         settings: JSON of all that decides the result; a resumed run must have the same.
         resume: continue the run that is there; otherwise the folder must hold none.
+        option: of the command line, which names the folder.
 
     Raises:
         InputError: there is a run already, or none to resume, or it has other settings.
         MissingError: the folder cannot be written.
     """
 
-    def __init__(self, path: Path, kind: str, settings: Mapping[str, Any], resume: bool) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, kind: str, settings: Mapping[str, Any], resume: bool, option: str = "--run-dir"
+    ) -> None:
+        self.path, self._option = path, option
         self._journal = path / _JOURNAL
         self._lines = 0
         self._digest = hashlib.sha256()
@@ -54,7 +57,7 @@ class RunFolder:
             self._check(read_json(there, "settings file of a run") if there.exists() else None, record)
         elif there.exists():
             raise InputError(
-                f"{path} already holds a run; continue it with --resume, or name another folder with --run-dir"
+                f"{path} already holds a run; continue it with --resume, or name another folder with {option}"
             )
         else:
             try:
@@ -68,7 +71,7 @@ class RunFolder:
             raise InputError(f"there is no run to resume in {self.path}; start one without --resume")
         if not isinstance(found, dict) or any(found.get(name) != expected[name] for name in ("format", "version")):
             raise InputError(
-                f"{self.path} holds no run of this command and version; name another folder with --run-dir"
+                f"{self.path} holds no run of this command and version; name another folder with {self._option}"
             )
         old, new = found.get("settings"), json.loads(json.dumps(expected["settings"]))
         if not isinstance(old, dict):
@@ -77,7 +80,7 @@ class RunFolder:
             if old.get(name) != new.get(name):
                 raise InputError(
                     f"the run in {self.path} has {name} = {json.dumps(old.get(name))}, now {json.dumps(new.get(name))} "
-                    "is asked for; resume with the same settings, or name another folder with --run-dir"
+                    f"is asked for; resume with the same settings, or name another folder with {self._option}"
                 )
 
     def load(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
@@ -150,12 +153,12 @@ def new_folder(kind: str, root: Path = Path("runs")) -> Path:
             return path
 
 
-def newest_folder(kind: str, root: Path = Path("runs")) -> Path:
+def newest_folder(kind: str, root: Path = Path("runs"), option: str = "--run-dir") -> Path:
     """``runs/KIND-N`` with the highest number among those that hold a run; InputError where there is none."""
     started = [number for number in _numbers(kind, root) if (root / f"{kind}-{number}" / SETTINGS).exists()]
     if not started:
         raise InputError(
-            f"there is no {root}/{kind}-N to resume; start a run without --resume, or name its folder with --run-dir"
+            f"there is no {root}/{kind}-N to resume; start a run without --resume, or name its folder with {option}"
         )
     return root / f"{kind}-{max(started)}"
 
@@ -166,7 +169,7 @@ def _numbers(kind: str, root: Path) -> list[int]:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
+def claimed(path: Path, option: str = "--run-dir") -> Iterator[None]:
     """Make a run's folder this process's own, so that two never write one run.
 
     Raises:
@@ -184,7 +187,7 @@ def claimed(path: Path) -> Iterator[None]:
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, kill -9 included
             except OSError:
                 raise InputError(
-                    f"another process is at work in {path}; wait until it ends, or name another folder with --run-dir"
+                    f"another process is at work in {path}; wait until it ends, or name another folder with {option}"
                 ) from None
         yield
 

@@ -11,11 +11,12 @@ from benchdata._add import add_benchmark
 from benchdata._catalogue import KNOWN, KnownBenchmark, PublicFile
 from benchdata._errors import MissingTableError, TableError
 from benchdata._lookup import BenchmarkLocation, benchmarks_home, find_benchmarks, load_benchmark
-from benchdata._storage import write_benchmark
-from benchdata._table import Benchmark, Row
+from benchdata._storage import check_replaceable, write_benchmark
+from benchdata._table import NAME, Benchmark, Row
 
 __all__ = [
     "KNOWN",
+    "NAME",
     "Benchmark",
     "BenchmarkLocation",
     "KnownBenchmark",
@@ -25,6 +26,7 @@ __all__ = [
     "TableError",
     "add_benchmark",
     "benchmarks_home",
+    "check_replaceable",
     "find_benchmarks",
     "load_benchmark",
     "write_benchmark",

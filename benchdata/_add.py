@@ -40,24 +40,45 @@ def add_benchmark(
     if name not in KNOWN:
         raise unusable("adding a benchmark", f"one of {', '.join(KNOWN)}", name, "name a public benchmark")
     known = KNOWN[name]
-    folder = None if source is None else Path(os.path.expanduser(source))
-    files = known.files if folder is None else _files_in(known, folder)
-    contents: dict[Path, bytes] = {}
-    for file in files:
-        path = (folder or Path()) / file.name
-        contents[path] = _download(known, file) if folder is None else read_bytes(path)
-        known.verify(str(path), file, contents[path])
-        if progress is not None:
-            progress(sum(map(len, contents.values())), sum(item.size for item in files))
+    contents = _downloads(known, progress) if source is None else _copies(known, source, progress)
     return write_benchmark(known.table(contents), benchmarks_home(home) / name)
 
 
-def _files_in(known: KnownBenchmark, folder: Path) -> tuple[PublicFile, ...]:
+def _copies(known: KnownBenchmark, source: Path, progress: Callable[[int, int], None] | None) -> dict[Path, bytes]:
+    folder = Path(os.path.expanduser(source))
     if not folder.is_dir():
         raise unusable(str(folder), f"a folder with the files of {known.name}", "no folder", "check the path")
-    files = known.present(folder)
-    known.check_complete(str(folder), files)
-    return files
+    try:
+        paths = known.present(folder)
+        total = sum(path.stat().st_size for path in paths)
+    except OSError as error:
+        raise MissingTableError(f"{folder}: cannot be read ({error.strerror or error})") from error
+    known.check_complete(str(folder), paths)
+    contents: dict[Path, bytes] = {}
+    for path in paths:
+        contents[path] = read_bytes(path)
+        if (file := known.file(path.name)) is not None:
+            known.verify(str(path), file, contents[path])
+        _tell(progress, contents, total)
+    return contents
+
+
+def _downloads(known: KnownBenchmark, progress: Callable[[int, int], None] | None) -> dict[Path, bytes]:
+    if not known.files:
+        raise TableError(
+            f"{known.name}: expected its files, which have no published checksums, found none; get {known.wanted} from "
+            f"{known.source} and run `autoprox bench add {known.name} --from DIR`"
+        )
+    contents: dict[Path, bytes] = {}
+    for file in known.files:
+        contents[Path(file.name)] = _download(known, file)
+        _tell(progress, contents, sum(item.size for item in known.files))
+    return contents
+
+
+def _tell(progress: Callable[[int, int], None] | None, contents: dict[Path, bytes], total: int) -> None:
+    if progress is not None:
+        progress(sum(map(len, contents.values())), total)
 
 
 def _download(known: KnownBenchmark, file: PublicFile) -> bytes:

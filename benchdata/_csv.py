@@ -23,7 +23,9 @@ def encode_space(benchmark: Benchmark, space: str) -> str:
     """The CSV text of one space of a benchmark, rows in its order."""
     pairs = [(name, label) for name in benchmark.datasets(space) for label in benchmark.labels(space, name)]
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    # Python before 3.13 leaves a carriage return unquoted, and reads it as the end of the row
+    returns = any("\r" in row.origin for row in benchmark.select(space))
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL)
     writer.writerow(["architecture", "origin", *(".".join(pair) for pair in pairs)])
     for row in benchmark.select(space):
         cells = [repr(float(row.accuracy[pair])) if pair in row.accuracy else "" for pair in pairs]
@@ -73,7 +75,7 @@ def read_rows(path: Path, data: bytes, space: str | None) -> list[Row]:
         if len(cells) != len(columns):
             raise unusable(where, f"{len(columns)} cells", f"{len(cells)} cells", "complete the line")
         named = dict(zip(columns, cells, strict=True))
-        accuracy = {pair: _cell(named[column], f"{where}, column {column}") for column, pair in pairs.items()}
+        accuracy = {pair: _cell(named[column], pair[1], f"{where}, column {column}") for column, pair in pairs.items()}
         rows.append(
             Row(
                 space=named["space"] if space is None else space,
@@ -119,11 +121,11 @@ def _pairs(path: Path, columns: Sequence[str], own_space: bool) -> dict[str, tup
     return pairs
 
 
-def _cell(text: str, where: str) -> float | None:
+def _cell(text: str, label: str, where: str) -> float | None:
     if text.strip().lower() in ("", "nan"):
         return None
     try:
-        return percent(float(text.replace("_", "?")), where)  # float() would read 1_0 as 10
+        return percent(float(text.replace("_", "?")), where, label)  # float() would read 1_0 as 10
     except TableError:
         raise
     except ValueError:

@@ -96,7 +96,9 @@ def load_benchmark(name_or_path: str | Path) -> Benchmark:
 
 
 def _is_name(text: str) -> bool:
-    return not (os.sep in text or "/" in text or text.startswith(("~", ".")) or text.endswith((".csv", ".pth")))
+    return not (
+        os.sep in text or "/" in text or text.startswith(("~", ".")) or text.endswith((".csv", ".json", ".pth"))
+    )
 
 
 def _gaps(locations: list[BenchmarkLocation]) -> str:
@@ -162,8 +164,9 @@ def _problem(folder: Path) -> str | None:
 
 
 def _is_published(known: KnownBenchmark, folder: Path) -> bool:
-    files = known.present(folder)
-    return any(file.main for file in files) and all(file.matches(read_bytes(folder / file.name)) for file in files)
+    paths = known.present(folder)
+    complete = any(known.is_main(path.name) for path in paths)
+    return complete and all(known.is_published(path, read_bytes(path)) for path in paths)
 
 
 def _read(path: Path) -> Benchmark:
@@ -178,7 +181,7 @@ def _read(path: Path) -> Benchmark:
     if path.suffix.lower() == ".csv":
         return read_csv(path)
     for known in KNOWN.values():
-        if path.name in {file.name for file in known.files}:
+        if known.recognises(path.name):
             return known.table({path: read_bytes(path)})
     raise unusable(str(path), "a benchmark's folder, a CSV file or a public file by its name", "another file", _SEE)
 
@@ -191,6 +194,6 @@ def _read_folder(folder: Path) -> Benchmark:
         inside = [location.name for location in _scan(folder, "")]
         found = f"a folder of the benchmarks {', '.join(inside)}" if inside else "a folder without them"
         raise unusable(str(folder), f"{HEADER} or the files of a public benchmark", found, _SEE)
-    files = known.present(folder)
-    known.check_complete(str(folder), files)
-    return known.table({folder / file.name: read_bytes(folder / file.name) for file in files})
+    paths = known.present(folder)
+    known.check_complete(str(folder), paths)
+    return known.table({path: read_bytes(path) for path in paths})

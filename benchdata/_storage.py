@@ -12,19 +12,21 @@ from typing import Any
 from benchdata._catalogue import fingerprint
 from benchdata._csv import encode_space, read_rows
 from benchdata._errors import MissingTableError, read_bytes, unusable
-from benchdata._table import NAME, Benchmark, Row
+from benchdata._table import NAME, Benchmark, Row, check_provenance
 
-__all__ = ["HEADER", "read_stored", "stored_name", "write_benchmark"]
+__all__ = ["HEADER", "check_replaceable", "read_stored", "stored_name", "write_benchmark"]
 
 HEADER = "benchmark.json"
 _FORMAT, _VERSION = "autoprox-benchmark", 1
 _TEXTS = ("name", "title", "source", "licence", "default_label")
 _LISTS = ("default_datasets", "defects")
+_OPTIONAL = "provenance"  # not in tables of before, nor where nothing is recorded
+_NOTES = "README.md"  # what people wrote beside a table
 _AGAIN = "install or build the benchmark again"
 
 
 def write_benchmark(benchmark: Benchmark, folder: Path) -> Path:
-    """Store a benchmark as a folder, replacing the benchmark that stands there; returns the folder.
+    """Store a benchmark as a folder, replacing the benchmark that stands there but for its README.md; returns the folder.
 
     Everything is written beside it first and put in place by renaming, so that no half-written table is ever seen.
 
@@ -35,10 +37,12 @@ def write_benchmark(benchmark: Benchmark, folder: Path) -> Path:
     documents = _encode(benchmark)
     beside = folder.parent / f".{folder.name}.{secrets.token_hex(6)}"  # a leading dot: lookups pass it over
     try:
-        _check_replaceable(folder)
+        check_replaceable(folder)
         beside.mkdir(parents=True)
         for name, data in documents.items():
             (beside / name).write_bytes(data)
+        if (folder / _NOTES).exists():
+            shutil.copy2(folder / _NOTES, beside / _NOTES)
         _put(beside, folder)
     except OSError as error:
         raise MissingTableError(
@@ -50,12 +54,17 @@ def write_benchmark(benchmark: Benchmark, folder: Path) -> Path:
     return folder
 
 
-def _check_replaceable(folder: Path) -> None:
+def check_replaceable(folder: Path) -> None:
+    """Raise TableError where something stands that is not a benchmark, so that none can be written there."""
     if not os.path.lexists(folder):
         return
-    names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")} if folder.is_dir() else {"?"}
-    if names and (HEADER not in names or any(name != HEADER and not name.endswith(".csv") for name in names)):
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")] if folder.is_dir() else [folder]
+    if entries and not ((folder / HEADER).exists() and all(map(_is_ours, entries))):
         raise unusable(str(folder), "a free place or a benchmark to replace", "something else", "move it away first")
+
+
+def _is_ours(entry: Path) -> bool:
+    return entry.is_file() and (entry.name in (HEADER, _NOTES) or entry.suffix == ".csv")
 
 
 def _put(new: Path, folder: Path) -> None:
@@ -85,6 +94,7 @@ def _encode(benchmark: Benchmark) -> dict[str, bytes]:
         **{field: getattr(benchmark, field) for field in _TEXTS},
         **{field: list(getattr(benchmark, field)) for field in _LISTS},
         "files": {name: fingerprint(data)[1] for name, data in tables.items()},
+        **({_OPTIONAL: benchmark.provenance} if benchmark.provenance else {}),
     }
     return {**tables, HEADER: (json.dumps(header, indent=2) + "\n").encode()}
 
@@ -112,6 +122,7 @@ def read_stored(folder: Path) -> Benchmark:
         default_datasets=tuple(header["default_datasets"]),
         defects=tuple(header["defects"]),
         rows=tuple(rows),
+        provenance=header.get(_OPTIONAL, {}),
     )
 
 
@@ -133,7 +144,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
     if header.get("version") != _VERSION or isinstance(header["version"], bool):
         raise unusable(where, f"version {_VERSION}", header.get("version"), "update autoprox, or install it again")
     fields = {"format", "version", "files", *_TEXTS, *_LISTS}
-    if different := sorted(fields ^ set(header)):
+    if different := sorted(fields ^ (set(header) - {_OPTIONAL})):
         raise unusable(where, f"the fields {', '.join(sorted(fields))}", f"{', '.join(different)} differs", _AGAIN)
     for field in _TEXTS:
         if not isinstance(header[field], str) or not header[field]:
@@ -141,6 +152,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
     for field in _LISTS:
         if not isinstance(header[field], list) or not all(isinstance(item, str) for item in header[field]):
             raise unusable(f"{where}, {field}", "a list of texts", header[field], _AGAIN)
+    check_provenance(header.get(_OPTIONAL, {}), f"{where}, {_OPTIONAL}")
     files = header["files"]
     if not isinstance(files, dict) or not files:
         raise unusable(f"{where}, files", "an object of file names and SHA-256", files, _AGAIN)

@@ -6,8 +6,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,10 +16,24 @@ from numpy.typing import NDArray
 
 from benchdata._errors import TableError, show, unusable
 
-__all__ = ["NAME", "Benchmark", "Row", "architecture_text", "check_rows", "percent"]
+__all__ = [
+    "NAME",
+    "SIGNED",
+    "Benchmark",
+    "Row",
+    "architecture_key",
+    "architecture_text",
+    "check_provenance",
+    "check_rows",
+    "percent",
+]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 """What spaces, data sets and label kinds are called: no dots (they part column names), safe as a file name."""
+
+SIGNED = "score"
+"""Label kind of a task's own measure times 100. It may be a correlation, so it goes from -100 to 100; every other kind
+is an accuracy from 0 to 100."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,8 @@ class Row:
     Attributes:
         space: name of its search space.
         architecture: JSON object, as the space writes it.
-        accuracy: percent by (data set, label kind); a missing label is an absent key.
+        accuracy: percent by (data set, label kind), accuracies but for `SIGNED`; a missing label is an absent key, so an
+            architecture whose trainings all failed has an empty mapping.
         origin: the file (or run) that the row came from.
     """
 
@@ -49,9 +64,16 @@ class Benchmark:
         default_datasets: data sets that count unless the user names others.
         defects: what is known to be wrong with it, one sentence each.
         rows: all rows; no architecture occurs twice in a space.
+        provenance: how the table was made, as a JSON object; empty where that is not recorded. Names that `bench show`
+            knows: recipe, seeds, datasets ({name: key of its content}), versions, seconds (of all trainings together),
+            failures (a list, one object with its reason each).
+
+    A table built with several training seeds has the label kinds `seed-0`, `seed-1`, ... and their mean, `mean`, where
+    none failed (see `autoprox.ranking.ceiling`).
 
     Raises:
-        TableError: a row is malformed or repeated, a space has no accuracy, a default does not occur.
+        TableError: a row is malformed or repeated, a space has no accuracy, a default does not occur, the provenance
+            is no JSON object.
     """
 
     name: str
@@ -62,12 +84,14 @@ class Benchmark:
     default_datasets: tuple[str, ...]
     defects: tuple[str, ...]
     rows: tuple[Row, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"benchmark '{self.name}'"
-        for field in ("name", "title", "source", "licence"):
-            if not getattr(self, field):
-                raise unusable(where, f"a {field}", "an empty text", "state it")
+        for text in ("name", "title", "source", "licence"):
+            if not getattr(self, text):
+                raise unusable(where, f"a {text}", "an empty text", "state it")
+        check_provenance(self.provenance, f"{where}, provenance")
         if not self.rows:
             raise unusable(where, "at least one row", "none", "give it the architectures that were trained")
         check_rows(self.rows, [f"{where}, row {index}" for index in range(len(self.rows))])
@@ -128,7 +152,11 @@ class Benchmark:
     def content_hash(self) -> str:
         """SHA-256 over the rows as canonical JSON, sorted: independent of their order and of where they came from."""
         content = sorted(
-            (row.space, _key(row.architecture), sorted((d, k, float(v) + 0.0) for (d, k), v in row.accuracy.items()))
+            (
+                row.space,
+                architecture_key(row.architecture),
+                sorted((d, k, float(v) + 0.0) for (d, k), v in row.accuracy.items()),
+            )
             for row in self.rows
         )
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
@@ -146,7 +174,7 @@ def architecture_text(architecture: dict[str, Any]) -> str:
     return json.dumps(architecture, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _key(architecture: dict[str, Any]) -> str:
+def architecture_key(architecture: dict[str, Any]) -> str:
     """What makes two architectures the same: 4 and 4.0 are one choice."""
     return architecture_text({name: _plain(value) for name, value in architecture.items()})
 
@@ -159,11 +187,24 @@ def _plain(value: Any) -> Any:
     return {name: _plain(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
-def percent(value: object, where: str) -> float:
-    """A finite number in [0, 100]. Raises TableError, saying where."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 100:
+def percent(value: object, where: str, label: str) -> float:
+    """A finite number that a label of this kind may have (see `SIGNED`). Raises TableError, saying where."""
+    least, what = (-100, "a score") if label == SIGNED else (0, "an accuracy")
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= 100:
         return float(value)
-    raise unusable(where, "an accuracy in percent from 0 to 100", value, "correct it, or leave it out if it is missing")
+    expected = f"{what} in percent from {least} to 100"
+    raise unusable(where, expected, value, "correct it, or leave it out if it is missing")
+
+
+def check_provenance(value: object, where: str) -> None:
+    """Raise TableError, saying where, unless JSON stores the value as an object and gives it back as it was."""
+    expected, remedy = "a JSON object (names are texts, lists are no tuples, numbers are finite)", "write it as JSON"
+    try:
+        same = isinstance(value, dict) and json.loads(json.dumps(value, indent=2, allow_nan=False)) == value
+    except (TypeError, ValueError, RecursionError) as error:
+        raise unusable(where, expected, str(error), remedy) from error
+    if not same:
+        raise unusable(where, expected, value, remedy)
 
 
 def check_rows(rows: Sequence[Row], places: Sequence[str]) -> None:
@@ -176,9 +217,9 @@ def check_rows(rows: Sequence[Row], places: Sequence[str]) -> None:
         if not row.architecture:
             raise unusable(place, "an architecture", "an empty one", "give its choices")
         for (dataset, label), value in row.accuracy.items():
-            percent(value, f"{place}, {dataset}.{label}")
+            percent(value, f"{place}, {dataset}.{label}", label)
         try:
-            key = row.space, _key(row.architecture)
+            key = row.space, architecture_key(row.architecture)
         except (TypeError, ValueError, RecursionError, AttributeError) as error:
             raise unusable(place, "an architecture of JSON values", str(error), "write it as JSON") from error
         if key in seen:

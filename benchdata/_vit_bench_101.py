@@ -7,13 +7,13 @@ accuracies in percent; one that is absent, None or NaN is a missing label.
 from __future__ import annotations
 
 import io
-import math
 import warnings
 from pathlib import Path
 from typing import Any
 
-from benchdata._errors import TableError, unusable
-from benchdata._table import Row, percent
+from benchdata._errors import TableError
+from benchdata._foreign import Foreign
+from benchdata._table import Row
 
 __all__ = ["read_rows"]
 
@@ -25,7 +25,7 @@ _LABELS = {
 _AUTOFORMER = {"hidden_dim", "depth", "num_heads", "mlp_ratio"}
 _PIT = {"base_dim", "depth", "num_heads", "mlp_ratio"}
 _REMEDY = "take the published file of ViT-Bench-101"
-_LARGEST = 16 * 2**20  # bytes; the published files have 12-27 kB, and what is larger need not be parsed at all
+_READ = Foreign(_REMEDY)
 
 
 def read_rows(path: Path, data: bytes) -> tuple[Row, ...]:
@@ -37,16 +37,12 @@ def read_rows(path: Path, data: bytes) -> tuple[Row, ...]:
         TableError: the content is not such a list; the text names file, row and field.
     """
     where = str(path)
-    records = _load(where, data)
-    if not isinstance(records, list) or not records:
-        found = "an empty list" if isinstance(records, list) else type(records).__name__
-        raise unusable(where, "a list of records", found, _REMEDY)
+    records = _READ.records(_load(where, data), where)
     return tuple(_row(path.name, record, f"{where}, row {index}") for index, record in enumerate(records))
 
 
 def _load(where: str, data: bytes) -> Any:
-    if len(data) > _LARGEST:
-        raise unusable(where, f"at most {_LARGEST} bytes", f"{len(data)} bytes", _REMEDY)
+    _READ.check_size(where, data)
     import torch  # here, because whoever reads stored tables does not need it
 
     try:
@@ -61,70 +57,31 @@ def _load(where: str, data: bytes) -> Any:
 
 
 def _row(origin: str, record: object, where: str) -> Row:
-    if not isinstance(record, dict):
-        raise unusable(where, "a record with 'arch' and accuracies", record, _REMEDY)
-    _check_fields(record, where, required={"arch"}, optional=set(_LABELS))
-    space, architecture = _architecture(record["arch"], f"{where}, arch")
+    fields = _READ.fields(record, "a record with 'arch' and accuracies", where, {"arch"}, set(_LABELS))
+    space, architecture = _architecture(fields["arch"], f"{where}, arch")
     accuracy = {
-        _LABELS[field]: percent(value, f"{where}, {field}")
-        for field, value in record.items()
-        if field != "arch" and not _is_missing(value)
+        pair: _READ.accuracy(fields.get(field), pair[1], f"{where}, {field}") for field, pair in _LABELS.items()
     }
-    return Row(space, architecture, accuracy, origin)
-
-
-def _is_missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _check_fields(record: dict[Any, Any], where: str, required: set[str], optional: set[str]) -> None:
-    for field in record:
-        if field not in required | optional:
-            raise unusable(where, f"no other fields than {', '.join(sorted(required | optional))}", field, _REMEDY)
-    if missing := sorted(required - set(record)):
-        raise unusable(where, f"the fields {', '.join(missing)}", "a record without them", _REMEDY)
+    present = {pair: value for pair, value in accuracy.items() if value is not None}
+    return Row(space, architecture, present, origin)
 
 
 def _architecture(arch: object, where: str) -> tuple[str, dict[str, Any]]:
     """The space of a record's architecture, and the architecture as that space writes it."""
-    if not isinstance(arch, dict):
-        raise unusable(where, "a dict of choices", arch, _REMEDY)
-    if "base_dim" in arch:
-        _check_fields(arch, where, required=_PIT, optional=set())
+    pit = isinstance(arch, dict) and "base_dim" in arch
+    fields = _READ.fields(arch, "a dict of choices", where, _PIT if pit else _AUTOFORMER)
+    if pit:
         return "pit-tiny", {
-            "base_dim": _integer(arch["base_dim"], f"{where}.base_dim"),
-            "mlp_ratio": _integer(arch["mlp_ratio"], f"{where}.mlp_ratio"),
-            "num_heads": _integers(arch["num_heads"], 3, f"{where}.num_heads"),
-            "depth": _integers(arch["depth"], 3, f"{where}.depth"),
+            "base_dim": _READ.integer(fields["base_dim"], f"{where}.base_dim"),
+            "mlp_ratio": _READ.integer(fields["mlp_ratio"], f"{where}.mlp_ratio"),
+            "num_heads": _READ.integers(fields["num_heads"], 3, f"{where}.num_heads"),
+            "depth": _READ.integers(fields["depth"], 3, f"{where}.depth"),
         }
-    _check_fields(arch, where, required=_AUTOFORMER, optional=set())
-    depth = _integer(arch["depth"], f"{where}.depth")
-    ratios = _sequence(arch["mlp_ratio"], depth, f"{where}.mlp_ratio")
+    depth = _READ.integer(fields["depth"], f"{where}.depth")
+    ratios = _READ.ratios(fields["mlp_ratio"], depth, f"{where}.mlp_ratio")
     return "autoformer-sub", {
-        "embed_dim": _integer(arch["hidden_dim"], f"{where}.hidden_dim"),
+        "embed_dim": _READ.integer(fields["hidden_dim"], f"{where}.hidden_dim"),
         "depth": depth,
-        "num_heads": _integers(arch["num_heads"], depth, f"{where}.num_heads"),
-        "mlp_ratio": [_ratio(value, f"{where}.mlp_ratio[{index}]") for index, value in enumerate(ratios)],
+        "num_heads": _READ.integers(fields["num_heads"], depth, f"{where}.num_heads"),
+        "mlp_ratio": ratios,
     }
-
-
-def _integer(value: object, where: str) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    raise unusable(where, "a positive whole number", value, _REMEDY)
-
-
-def _ratio(value: object, where: str) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < _LARGEST:
-        return float(value)
-    raise unusable(where, "a positive number", value, _REMEDY)
-
-
-def _sequence(value: object, length: int, where: str) -> list[Any]:
-    if isinstance(value, (list, tuple)) and len(value) == length:
-        return list(value)
-    raise unusable(where, f"a list of {length} values", value, _REMEDY)
-
-
-def _integers(value: object, length: int, where: str) -> list[int]:
-    return [_integer(item, f"{where}[{index}]") for index, item in enumerate(_sequence(value, length, where))]

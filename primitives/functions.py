@@ -1,5 +1,7 @@
 """Operators as torch functions. Each works on the last dimension, needs torch alone and leaves its input as it was.
 
+Functions of a matrix (rows, kernels, patterns) take the last two dimensions, (..., m, n).
+
 At tensor level the last dimension holds the elements of one block's tensor, at block level the blocks of one network,
 at score level the networks that are scored together. NaN stays NaN: evaluation turns it into ``Invalid``.
 """
@@ -10,6 +12,8 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-9
+RIDGE = 1e-5  # the k of Mellor et al.'s score
+PATTERN_BITS = 30
 LARGEST_EXPONENT = 60.0  # exp(60) ~ 1e26 leaves room to sum in float32
 
 
@@ -33,6 +37,11 @@ def log_absolute(x: Tensor) -> Tensor:
 def log_positive(x: Tensor) -> Tensor:
     """log x where x > 0, else 0."""
     return torch.where(x <= 0, torch.ones_like(x), x).log()
+
+
+def log_one_plus(x: Tensor) -> Tensor:
+    """log(1 + |x|)."""
+    return x.abs().log1p()
 
 
 def exponential(x: Tensor) -> Tensor:
@@ -156,6 +165,82 @@ def effective_rank(s: Tensor) -> Tensor:
 def stable_rank(s: Tensor) -> Tensor:
     """Squared Frobenius norm over squared spectral norm."""
     return square(s).sum(-1) / square(s.amax(-1))
+
+
+def smallest_value(s: Tensor) -> Tensor:
+    """Smallest of the min(m, n) singular values."""
+    return s.amin(-1)
+
+
+def log_volume(s: Tensor) -> Tensor:
+    """Sum of the logarithms of the singular values, log|det X| of a square matrix; values below 1e-9 count as 1e-9."""
+    return s.clamp(min=EPSILON).log().sum(-1)
+
+
+def divergence(s: Tensor) -> Tensor:
+    """Sum of log(s + 1e-5) + 1 / (s + 1e-5): twice the Kullback-Leibler divergence of N(0, I) from N(0, X), but for n."""
+    return ((s + RIDGE).log() + 1 / (s + RIDGE)).sum(-1)
+
+
+def transposed(x: Tensor) -> Tensor:
+    return x.mT
+
+
+def side_by_side(*parts: Tensor) -> Tensor:
+    """Matrices of equal height as one."""
+    return torch.cat(parts, -1)
+
+
+def row_sum(x: Tensor) -> Tensor:
+    return x.sum(-1, keepdim=True)
+
+
+def row_mean(x: Tensor) -> Tensor:
+    return x.mean(-1, keepdim=True)
+
+
+def row_deviation(x: Tensor) -> Tensor:
+    """Unbiased standard deviation of each row; NaN for rows of fewer than two elements."""
+    return standard_deviation(x).unsqueeze(-1)
+
+
+def row_maximum(x: Tensor) -> Tensor:
+    return x.amax(-1, keepdim=True)
+
+
+def covariance(x: Tensor) -> Tensor:
+    """Covariance matrix of the rows, (..., m, m), unbiased; NaN for rows of fewer than two elements."""
+    if x.shape[-1] < 2:
+        return torch.full_like(x[..., :1], torch.nan).expand(*x.shape[:-1], x.shape[-2])
+    centred = x - x.mean(-1, keepdim=True)
+    return centred @ centred.mT / (x.shape[-1] - 1)
+
+
+def correlation(x: Tensor) -> Tensor:
+    """Pearson correlation of the rows, (..., m, m); 0 with a row that is constant, which has none."""
+    centred = x - x.mean(-1, keepdim=True)
+    length = square(centred).sum(-1, keepdim=True).sqrt()
+    unit = centred / torch.where(length == 0, torch.ones_like(length), length)
+    return unit @ unit.mT
+
+
+def agreement(x: Tensor) -> Tensor:
+    """In how many places two rows are on the same side of zero (positive or not), (..., m, m)."""
+    code = torch.where(x.isnan(), x, torch.where(x > 0, 1.0, -1.0).to(x.dtype))
+    return (code @ code.mT + x.shape[-1]) / 2
+
+
+def distinct_patterns(x: Tensor) -> Tensor:
+    """How many rows differ in which of their elements are positive; NaN if an element is."""
+    positive = x > 0
+    patterns = torch.zeros(positive.shape[:-1], dtype=torch.int64, device=x.device)
+    weights = 2 ** torch.arange(PATTERN_BITS, device=x.device)
+    for part in torch.split(positive, PATTERN_BITS, -1):  # as many columns as fit beside the number of a pattern
+        code = (part * weights[: part.shape[-1]]).sum(-1) + (patterns << PATTERN_BITS)
+        rows = code.reshape(-1, code.shape[-1])
+        patterns = torch.stack([row.unique(return_inverse=True)[1] for row in rows]).view(code.shape)
+    counts = patterns.amax(-1) + 1
+    return torch.where(x.isnan().flatten(-2).any(-1), torch.nan, counts.to(x.dtype))
 
 
 def add(x: Tensor, y: Tensor) -> Tensor:

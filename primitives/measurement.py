@@ -5,17 +5,27 @@ This module needs torch alone and knows sites by attribute paths only, so that a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 __all__ = ["MAP_MODULE", "find_blocks", "measure"]
 
 MAP_MODULE = "attn.attn_drop"
+# pass: absolute weights; the images of the batch, else one of ones; cross-entropy, else the sum of the logits
+PASS_RULES = {
+    "data": (False, True, True),
+    "logits": (False, True, False),
+    "ones": (True, False, False),
+    "signed": (False, False, False),
+}
+FORWARD_KINDS = ("input", "output", "map", "response")  # what needs no gradient
+# from where to where in a block: its entry, its middle (what norm2 reads), its exit
+JACOBIANS = {"attn_res": ("entry", "middle"), "mlp_res": ("middle", "exit"), "block": ("entry", "exit")}
 
 
 def find_blocks(model: nn.Module) -> list[nn.Module]:
@@ -73,12 +83,13 @@ def measure(
         model: a network whose blocks ``find_blocks`` finds.
         wanted: (pass, site, kind) triples; groups are not known here.
         paths: site -> attribute path inside a block.
-        images: (batch, 3, height, width), used by the ``data`` pass; the ``ones`` pass takes their size.
+        images: (batch, 3, height, width), used by the passes ``data`` and ``logits``; the others take their size.
         labels: (batch,) class indices, used by the ``data`` pass.
 
     Returns:
         For each block a matrix for each triple: weights (out, in), activations (batch x tokens, channels), attention
-        maps (batch x heads x tokens, tokens). Nothing is run for weights.
+        maps (batch x heads x tokens, tokens); ``primitives.statistics`` says the others. What belongs to the site
+        ``net`` is in every block. Nothing is run for weights.
 
     Raises:
         ValueError: a block lacks a site, or a pass lacks its images.
@@ -86,26 +97,25 @@ def measure(
     blocks = find_blocks(model)
     found: list[dict[tuple[str, str, str], Tensor]] = [{} for _ in blocks]
     for pass_ in dict.fromkeys(triple[0] for triple in wanted):
+        absolute, batch, entropy = PASS_RULES[pass_]
         needed = [(site, kind) for p, site, kind in wanted if p == pass_]
         if all(kind == "weight" for _, kind in needed):
-            values = run_pass(model, blocks, needed, paths, None)
-            values = [{k: v.abs() if pass_ == "ones" else v for k, v in block.items()} for block in values]
-        elif images is None or (pass_ == "data" and labels is None):
-            raise ValueError(f"the {pass_} pass runs the network: give it images{' and labels' * (pass_ == 'data')}")
+            values = run_pass(model, blocks, needed, paths, None, None)
+            values = [{k: v.abs() if absolute else v for k, v in block.items()} for block in values]
+        elif images is None or (entropy and labels is None):
+            raise ValueError(f"the {pass_} pass runs the network: give it images{' and labels' * entropy}")
         else:
-            weights = absolute_weights(model) if pass_ == "ones" else nullcontext()
-            with frozen_mode(model), weights:
-                values = run_pass(model, blocks, needed, paths, partial(loss, model, pass_, images, labels))
+            shown = images if batch else torch.ones_like(images[:1])
+            with frozen_mode(model), absolute_weights(model) if absolute else nullcontext():
+                values = run_pass(model, blocks, needed, paths, shown, labels if entropy else None)
         for block, kept in zip(values, found, strict=True):
             kept.update({(pass_, site, kind): value for (site, kind), value in block.items()})
     return found
 
 
-def loss(model: nn.Module, pass_: str, images: Tensor, labels: Tensor | None) -> Tensor:
-    """The number that a pass differentiates: cross-entropy on the batch, or the sum of the logits of a one-filled image."""
-    if pass_ == "ones" or labels is None:
-        return cast(Tensor, model(torch.ones_like(images[:1])).sum())
-    return nn.functional.cross_entropy(model(images), labels)
+def loss(logits: Tensor, labels: Tensor | None) -> Tensor:
+    """The number that a pass differentiates: mean cross-entropy, or without labels the sum of the logits."""
+    return logits.sum() if labels is None else nn.functional.cross_entropy(logits, labels)
 
 
 def submodule(block: nn.Module, path: str) -> nn.Module:
@@ -115,59 +125,165 @@ def submodule(block: nn.Module, path: str) -> nn.Module:
         raise ValueError(f"{type(block).__name__} has no '{path}', which the statistic is taken at") from None
 
 
+class Taken:
+    """What a pass takes from one block, or from the network as a whole, by (site, kind)."""
+
+    def __init__(self) -> None:  # no dataclass: those look for their module, which an executed text may not have
+        self.values: dict[tuple[str, str], Tensor] = {}
+        self.sources: dict[tuple[str, str], Tensor] = {}  # the loss is differentiated by these
+        self.weights: dict[tuple[str, str], Tensor] = {}  # of the kinds hvp and grads
+        self.places: dict[str, Tensor] = {}  # where Jacobians begin and end
+
+
+def listen(block: nn.Module, taken: Taken, site: str, kind: str, paths: dict[str, str]) -> list[RemovableHandle]:
+    """Read a weight, or hook what one statistic needs into the forward pass."""
+
+    def keep(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        if kind not in FORWARD_KINDS:
+            taken.sources[site, kind] = output
+        else:
+            taken.values[site, kind] = (args[0] if kind == "input" else output).detach()
+
+    def enter(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        seen = args[0].view_as(args[0])  # so that other uses of the tensor do not count
+        taken.sources[site, kind] = seen
+        return seen, *args[1:]
+
+    def begin(_: nn.Module, args: tuple[Tensor, ...], place: str) -> None:
+        taken.places[place] = args[0]
+
+    def end(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
+        taken.places["exit"] = output
+
+    module = submodule(block, MAP_MODULE if kind in ("map", "head_grad") else paths[site])
+    if kind in ("weight", "grad", "hvp", "grads"):
+        weight = module.get_parameter("weight")
+        if kind == "weight":
+            taken.values[site, kind] = weight.detach().clone()
+        else:
+            (taken.sources if kind == "grad" else taken.weights)[site, kind] = weight
+        return []
+    if kind == "input_grad":
+        return [module.register_forward_pre_hook(enter)]
+    if kind == "jacobian":
+        return [
+            block.register_forward_pre_hook(partial(begin, place="entry")),
+            module.register_forward_pre_hook(partial(begin, place="middle")),
+            block.register_forward_hook(end),
+        ]
+    return [module.register_forward_hook(keep)]
+
+
 def run_pass(
     model: nn.Module,
     blocks: Sequence[nn.Module],
     needed: Sequence[tuple[str, str]],
     paths: dict[str, str],
-    loss_of: Callable[[], Tensor] | None,
+    images: Tensor | None,
+    labels: Tensor | None,
 ) -> list[dict[tuple[str, str], Tensor]]:
-    """Run one loss and keep what is needed of each block; ``loss_of`` None: only the weights are read."""
-    values: list[dict[tuple[str, str], Tensor]] = [{} for _ in blocks]
-    sources: list[tuple[int, tuple[str, str], Tensor]] = []  # what the loss is differentiated with respect to
-    handles = []
+    """Run one loss and keep what is needed of each block; ``images`` None: only the weights are read."""
+    blocks_taken, whole = [Taken() for _ in blocks], Taken()
+    handles: list[RemovableHandle] = []
+    kinds = {kind for _, kind in needed}
     try:
-        for i, block in enumerate(blocks):
+        for block, taken in zip(blocks, blocks_taken, strict=True):
             for site, kind in needed:
-                module = submodule(block, MAP_MODULE if kind == "map" else paths[site])
-                if kind in ("weight", "grad"):
-                    weight = module.get_parameter("weight")
-                    if kind == "grad":
-                        sources.append((i, (site, kind), weight))
-                    else:
-                        values[i][site, kind] = weight.detach().clone()
-                    continue
-
-                def keep(
-                    _: nn.Module,
-                    args: tuple[Tensor, ...],
-                    output: Tensor,
-                    i: int = i,
-                    site: str = site,
-                    kind: str = kind,
-                ) -> None:
-                    if kind == "output_grad":
-                        sources.append((i, (site, kind), output))
-                    else:
-                        values[i][site, kind] = (args[0] if kind == "input" else output).detach()
-
-                handles.append(module.register_forward_hook(keep))
-        if loss_of is not None:
-            with torch.set_grad_enabled(any(kind in ("grad", "output_grad") for _, kind in needed)):
-                value = loss_of()
-            if sources:
-                gradients = torch.autograd.grad(value, [tensor for *_, tensor in sources], allow_unused=True)
-                for (i, key, tensor), gradient in zip(sources, gradients, strict=True):
-                    values[i][key] = torch.zeros_like(tensor) if gradient is None else gradient
+                if site != "net":
+                    handles += listen(block, taken, site, kind, paths)
+        if images is not None and kinds - {"weight", "grads"}:
+            if ("net", "input_grad") in needed:
+                images = images.detach().clone().requires_grad_()
+                whole.sources["net", "input_grad"] = images
+            with torch.set_grad_enabled(bool(kinds - {"weight", "grads", *FORWARD_KINDS})):
+                logits = model(images)
+                value = loss(logits, labels)
+            whole.values["net", "output"] = logits.detach()
     finally:
         for handle in handles:
             handle.remove()
-    for block, kept in zip(blocks, values, strict=True):
+    everything = [*blocks_taken, whole]
+    count = 1 if images is None else len(images)
+    if any(taken.sources for taken in everything):
+        differentiate(value, everything, kinds, count)
+    if "hvp" in kinds:
+        hessian_gradients(value, blocks_taken, list(model.parameters()))
+    if "jacobian" in kinds:
+        for taken in blocks_taken:
+            for site, (start, end) in JACOBIANS.items():
+                if (site, "jacobian") in needed and {start, end} <= taken.places.keys():
+                    taken.values[site, "jacobian"] = channel_jacobian(taken.places[start], taken.places[end])
+    if "grads" in kinds and images is not None:
+        image_gradients(model, blocks_taken, images.detach(), labels)
+    for block, taken in zip(blocks, blocks_taken, strict=True):
         for site, kind in needed:
-            if (site, kind) not in kept:
-                path = MAP_MODULE if kind == "map" else paths[site]
+            if site != "net" and (site, kind) not in taken.values:
+                in_map = kind in ("map", "head_grad")
                 raise ValueError(
-                    f"{type(block).__name__} never calls its '{path}', where {site}.{kind} is taken"
-                    + " (a fused attention forms no map: switch it off)" * (kind == "map")
+                    f"{type(block).__name__} never calls its '{MAP_MODULE if in_map else paths[site]}', "
+                    f"where {site}.{kind} is taken" + " (a fused attention forms no map: switch it off)" * in_map
                 )
-    return [{key: value.reshape(-1, value.shape[-1]) for key, value in block.items()} for block in values]
+    return [
+        {key: as_matrix(key, (whole if key[0] == "net" else taken).values[key], count) for key in needed}
+        for taken in blocks_taken
+    ]
+
+
+def as_matrix(key: tuple[str, str], value: Tensor, images: int) -> Tensor:
+    """Rows of channels, or of all that belongs to one image."""
+    if key[1] == "response" or key[0] == "net":
+        return value.reshape(images, -1)
+    return value.reshape(-1, value.shape[-1])
+
+
+def differentiate(value: Tensor, everything: Sequence[Taken], kinds: set[str], images: int) -> None:
+    """Gradients of the loss with respect to all sources, in one pass backward."""
+    tensors = [tensor for taken in everything for tensor in taken.sources.values()]
+    again = bool(kinds & {"hvp", "jacobian"})
+    found = iter(torch.autograd.grad(value, tensors, allow_unused=True, retain_graph=again))
+    for taken in everything:
+        for (site, kind), tensor in taken.sources.items():
+            gradient = next(found)
+            gradient = torch.zeros_like(tensor) if gradient is None else gradient
+            if kind == "gate_grad":  # a factor 1 on a channel: the derivative is the sum of output * gradient
+                gradient = (tensor.detach() * gradient).reshape(images, -1, tensor.shape[-1]).sum(1)
+            elif kind == "head_grad":  # maps of windows of an image are heads of that image
+                gates = (tensor.detach() * gradient).sum((-2, -1))
+                gradient = gates.reshape(images, -1, gates.shape[-1]).sum(1)
+            taken.values[site, kind] = gradient
+
+
+def hessian_gradients(value: Tensor, blocks: Sequence[Taken], parameters: Sequence[Tensor]) -> None:
+    """H g for the weights: half the gradient of the squared norm of the gradient over all parameters."""
+    gradients = torch.autograd.grad(value, parameters, create_graph=True, allow_unused=True)
+    energy = torch.stack([(g * g).sum() for g in gradients if g is not None]).sum() / 2
+    wanted = [(taken, key) for taken in blocks for key in taken.weights if key[1] == "hvp"]
+    weights = [taken.weights[key] for taken, key in wanted]
+    products = torch.autograd.grad(energy, weights, allow_unused=True, retain_graph=True)
+    for (taken, key), weight, product in zip(wanted, weights, products, strict=True):
+        taken.values[key] = torch.zeros_like(weight) if product is None else product
+
+
+def image_gradients(model: nn.Module, blocks: Sequence[Taken], images: Tensor, labels: Tensor | None) -> None:
+    """Gradients of each image's own loss, a column an image; image by image, so that any layer may share its weight."""
+    wanted = [(taken, key) for taken in blocks for key in taken.weights if key[1] == "grads"]
+    weights = [taken.weights[key] for taken, key in wanted]
+    columns: list[list[Tensor]] = [[] for _ in weights]
+    for k in range(len(images)):
+        value = loss(model(images[k : k + 1]), None if labels is None else labels[k : k + 1])
+        gradients = torch.autograd.grad(value, weights, allow_unused=True)
+        for column, weight, gradient in zip(columns, weights, gradients, strict=True):
+            column.append(torch.zeros_like(weight).flatten() if gradient is None else gradient.flatten())
+    for (taken, key), column in zip(wanted, columns, strict=True):
+        taken.values[key] = torch.stack(column, 1)
+
+
+def channel_jacobian(start: Tensor, end: Tensor) -> Tensor:
+    """Jacobian of ``end`` by ``start``, (in, out) channels, mean over tokens, from one backward pass of seeded signs.
+
+    The products of J^T s and s have J^T as their mean, since the signs s of different elements are independent.
+    """
+    signs = torch.randint(2, end.shape, generator=torch.Generator().manual_seed(0)).to(end) * 2 - 1
+    (back,) = torch.autograd.grad(end, start, signs, retain_graph=True)
+    rows = signs.reshape(-1, signs.shape[-1])
+    return back.reshape(-1, back.shape[-1]).mT @ rows / len(rows)

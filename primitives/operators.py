@@ -18,7 +18,8 @@ from primitives import functions as f
 
 __all__ = ["LEVELS", "OPERATORS", "Form", "Operator", "OperatorError", "build_table"]
 
-LEVELS: Final = ("tensor", "block", "score")
+LEVELS: Final = ("tensor", "block", "score", "network")  # network: one tensor per network
+_BELOW: Final = {"tensor": "block", "block": "score", "network": "score"}
 
 # Auto-Prox (Wei et al., AAAI 2024, doi 10.1609/aaai.v38i14.29511) names the primitives; how they treat zero and
 # negative numbers is known from the sibling code LPZero (github.com/pprp/LPZero, lpzero/operators).
@@ -26,6 +27,9 @@ AUTO_PROX = "Wei et al. 2024, Auto-Prox, primitive set"
 ROY = "Roy and Vetterli 2007, The effective rank, EUSIPCO"
 DSS = "Zhou et al. 2022, TF-TAS, DSS-indicator, CVPR"
 ARITHMETIC = "arithmetic"
+FREE_REA = "Cavagnero et al. 2023, FreeREA, WACV, arXiv 2207.05135: LogSynFlow"
+MELLOR = "Mellor et al. 2021, Neural architecture search without training, ICML, arXiv 2006.04647"
+ROWS = "a reduction of each row of the matrix"
 
 
 class OperatorError(ValueError):
@@ -39,7 +43,18 @@ class Form(Enum):
     RELATIVE = "element by element, relative to all elements of the last dimension"
     REDUCTION = "one level down, over the last dimension"
     SPECTRAL = "tensor to block, from the singular values of the matrix"
+    PATTERN = "tensor to block, from the rows of the matrix"
     PRODUCT = "matrix product of two tensors"
+    TRANSPOSE = "rows become columns"
+    ROWS = "each row of the matrix to one number: (m, n) to (m, 1)"
+    KERNEL = "compares the rows of the matrix with each other: (m, n) to (m, m)"
+    JOIN = "the matrices of all blocks side by side: one tensor per network"
+
+
+DOWN: Final = (Form.REDUCTION, Form.SPECTRAL, Form.PATTERN)
+"""Forms that go one level down; at tensor level (and at network level) they make features."""
+STRUCTURAL: Final = (Form.PRODUCT, Form.TRANSPOSE, Form.ROWS, Form.KERNEL, Form.JOIN)
+"""Forms of tensors that need whole matrices and change their shape."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,7 @@ class Operator:
         commutative .. fixes_nonnegative: algebra that canonical forms rely on; ``even``: f(-x) = f(x); ``modulus``:
             f(|x|) = f(x) too; ``fixes_nonnegative``: f(x) = x for x >= 0; ``increasing``: strictly, so it never
             changes a ranking.
+        pads: of spectral ones: zero singular values change nothing.
     """
 
     name: str
@@ -78,12 +94,13 @@ class Operator:
     increasing: bool = False
     nonnegative: bool = False
     fixes_nonnegative: bool = False
+    pads: bool = True
 
     def result_level(self, level: str) -> str:
         """The level of the result for arguments of ``level``."""
-        if self.form in (Form.REDUCTION, Form.SPECTRAL):
-            return LEVELS[LEVELS.index(level) + 1]
-        return level
+        if self.form in DOWN:
+            return _BELOW[level]
+        return "network" if self.form is Form.JOIN else level
 
 
 def times_count(value: Tensor, count: Tensor) -> Tensor:
@@ -102,12 +119,15 @@ def minus_log_count(value: Tensor, count: Tensor) -> Tensor:
     return value - count.log()
 
 
-def _unary(name: str, function: Callable[..., Tensor], latex: str, flags: str = "") -> Operator:
+def _unary(
+    name: str, function: Callable[..., Tensor], latex: str, flags: str = "", source: str = AUTO_PROX
+) -> Operator:
     algebra: dict[str, Any] = dict.fromkeys(flags.split(), True)
-    return Operator(name, 1, Form.POINTWISE, function, latex, AUTO_PROX, **algebra)
+    return Operator(name, 1, Form.POINTWISE, function, latex, source, **algebra)
 
 
-_REDUCTION = ("tensor", "block")
+_MATRIX = ("tensor", "network")
+_REDUCTION = (*_MATRIX, "block")
 _TABLE: Final = (
     Operator("identity", 1, Form.POINTWISE, f.identity, "{0}", AUTO_PROX, idempotent=True, involutive=True),
     _unary("abs", f.absolute, r"\left|{0}\right|", "even modulus idempotent nonnegative fixes_nonnegative"),
@@ -159,24 +179,24 @@ _TABLE: Final = (
     ),
     Operator(
         "nuclear", 1, Form.SPECTRAL, f.nuclear_norm, r"\left\|{0}\right\|_*", DSS,
-        levels=("tensor",), even=True, nonnegative=True,
+        levels=_MATRIX, even=True, nonnegative=True,
     ),
     Operator(
         "spectral", 1, Form.SPECTRAL, f.spectral_norm, r"\left\|{0}\right\|_\sigma", "largest singular value",
-        levels=("tensor",), even=True, nonnegative=True,
+        levels=_MATRIX, even=True, nonnegative=True,
     ),
     Operator(
         "logdet", 1, Form.SPECTRAL, f.log_determinant, r"\log\det\left(I + {0} {{{0}}}^\top\right)",
-        "log-determinant of the regularised Gram matrix", levels=("tensor",), even=True,
+        "log-determinant of the regularised Gram matrix", levels=_MATRIX, even=True,
         nonnegative=True,
     ),
     Operator(
         "erank", 1, Form.SPECTRAL, f.effective_rank, r"\operatorname{{erank}}\left({0}\right)", ROY,
-        levels=("tensor",), even=True, nonnegative=True,
+        levels=_MATRIX, even=True, nonnegative=True,
     ),
     Operator(
         "srank", 1, Form.SPECTRAL, f.stable_rank, r"\operatorname{{srank}}\left({0}\right)",
-        "Rudelson and Vershynin 2007, numerical rank", levels=("tensor",), even=True,
+        "Rudelson and Vershynin 2007, numerical rank", levels=_MATRIX, even=True,
         nonnegative=True,
     ),
     Operator("add", 2, Form.POINTWISE, f.add, "{0} + {1}", AUTO_PROX, symbol="+", commutative=True),
@@ -192,7 +212,55 @@ _TABLE: Final = (
         commutative=True, idempotent=True,
     ),
     Operator(
-        "matmul", 2, Form.PRODUCT, f.matrix_product, r"{0} {{{1}}}^\top", AUTO_PROX, symbol="@", levels=("tensor",)
+        "matmul", 2, Form.PRODUCT, f.matrix_product, r"{0} {{{1}}}^\top", AUTO_PROX, symbol="@", levels=_MATRIX
+    ),
+    _unary("log1p", f.log_one_plus, r"\log\left(1 + \left|{0}\right|\right)", "even modulus nonnegative", FREE_REA),
+    Operator(
+        "smallest", 1, Form.SPECTRAL, f.smallest_value, r"\sigma_{{\min}}\left({0}\right)", "smallest singular value",
+        levels=_MATRIX, even=True, nonnegative=True, pads=False,
+    ),
+    Operator(
+        "logvolume", 1, Form.SPECTRAL, f.log_volume, r"\log\left|\det {0}\right|",
+        "sum of the logarithms of the singular values", levels=_MATRIX, even=True, pads=False,
+    ),
+    Operator(
+        "divergence", 1, Form.SPECTRAL, f.divergence, r"\operatorname{{div}}\left({0}\right)", MELLOR,
+        levels=_MATRIX, even=True, pads=False,
+    ),
+    Operator(
+        "patterns", 1, Form.PATTERN, f.distinct_patterns, r"\operatorname{{patterns}}\left({0}\right)",
+        "Peng et al. 2024, SWAP-NAS, ICLR, arXiv 2403.04161, definition 3.2", levels=_MATRIX, nonnegative=True,
+    ),
+    Operator(
+        "transpose", 1, Form.TRANSPOSE, f.transposed, r"{{{0}}}^\top", ARITHMETIC, levels=_MATRIX, involutive=True
+    ),
+    Operator(
+        "rowsum", 1, Form.ROWS, f.row_sum, r"\operatorname{{rowsum}}\left({0}\right)", ROWS, levels=_MATRIX
+    ),
+    Operator(
+        "rowmean", 1, Form.ROWS, f.row_mean, r"\operatorname{{rowmean}}\left({0}\right)", ROWS, levels=_MATRIX
+    ),
+    Operator(
+        "rowstd", 1, Form.ROWS, f.row_deviation, r"\operatorname{{rowstd}}\left({0}\right)", ROWS,
+        levels=_MATRIX, even=True, nonnegative=True,
+    ),
+    Operator(
+        "rowmax", 1, Form.ROWS, f.row_maximum, r"\operatorname{{rowmax}}\left({0}\right)", ROWS, levels=_MATRIX
+    ),
+    Operator(
+        "covariance", 1, Form.KERNEL, f.covariance, r"\operatorname{{cov}}\left({0}\right)", ARITHMETIC,
+        levels=_MATRIX, even=True,
+    ),
+    Operator(
+        "correlation", 1, Form.KERNEL, f.correlation, r"\operatorname{{corr}}\left({0}\right)", ARITHMETIC,
+        levels=_MATRIX, even=True,
+    ),
+    Operator(
+        "agreement", 1, Form.KERNEL, f.agreement, r"\operatorname{{agree}}\left({0}\right)", MELLOR,
+        levels=_MATRIX, nonnegative=True,
+    ),
+    Operator(
+        "join", 1, Form.JOIN, f.side_by_side, r"\operatorname{{join}}\left({0}\right)", ARITHMETIC, levels=("tensor",)
     ),
 )  # fmt: skip
 
@@ -203,6 +271,16 @@ def _probe(operator: Operator) -> list[Tensor]:
     y = torch.tensor([[2.0, -1.0, 0.5, 1.0], [-0.25, 3.0, 1.0, -2.0], [0.5, -4.0, 2.0, 1.0]], dtype=torch.float64)
     arguments = [x, y][: operator.arity]
     return [x.abs()] if operator.form is Form.SPECTRAL else arguments
+
+
+# Of results for (3, 4); a join of one argument is that argument.
+_SHAPES: Final = {
+    **dict.fromkeys((Form.REDUCTION, Form.SPECTRAL), (3,)),
+    **dict.fromkeys((Form.PRODUCT, Form.KERNEL), (3, 3)),
+    Form.PATTERN: (),
+    Form.TRANSPOSE: (4, 3),
+    Form.ROWS: (3, 1),
+}
 
 
 def check_operator(operator: Operator) -> None:
@@ -223,8 +301,7 @@ def check_operator(operator: Operator) -> None:
     except TypeError as error:
         raise OperatorError(f"operator {operator.name!r}: arity {operator.arity} does not fit its function") from error
     require(all(map(torch.equal, arguments, before)), "modifies its argument")
-    shapes = {Form.REDUCTION: (3,), Form.SPECTRAL: (3,), Form.PRODUCT: (3, 3)}
-    require(value.shape == shapes.get(operator.form, (3, 4)), f"result has shape {tuple(value.shape)}")
+    require(value.shape == _SHAPES.get(operator.form, (3, 4)), f"result has shape {tuple(value.shape)}")
     require(bool(value.isfinite().all()), "is not finite on 0, 1 and negative numbers")
     spoilt = fn(*(torch.full_like(argument, torch.nan) for argument in arguments))
     require(bool(spoilt.isnan().all()), "turns NaN into a number")
@@ -247,6 +324,8 @@ def check_operator(operator: Operator) -> None:
         require(bool((value >= 0).all()), "has negative values")
     if operator.fixes_nonnegative:
         require(same(fn(x.abs()), x.abs()), "does not keep nonnegative numbers")
+    if operator.form is Form.SPECTRAL and operator.pads:
+        require(same(fn(torch.cat([x, torch.zeros_like(x)], -1)), value), "depends on zeros among the singular values")
     if operator.increasing:
         rising = fn(torch.linspace(-3, 3, 13, dtype=torch.float64))
         require(bool((rising.diff() > 0).all()), "is not strictly increasing")

@@ -1,9 +1,12 @@
 """The names of statistics: ``[pass.]site.kind``, one tensor per transformer block, and four numbers per network.
 
 A *site* is a place in a block. Linear sites (``qkv proj fc1 fc2``) and their groups (``msa ffn linear``) have a weight;
-module sites (``attn mlp block gelu norm1 norm2``) only see activations. A *pass* says which loss is run: ``data``
-(cross-entropy on the batch; not written in names) or ``ones`` (absolute weights, all-ones input, sum of the logits;
-Tanaka et al. 2020, SynFlow, arXiv 2006.05467, eq. 3).
+module sites (``attn mlp block gelu norm1 norm2``) only see activations; ``attn_res`` and ``mlp_res`` are the two halves
+of a block, each with its residual connection. The site ``net`` is the network as a whole: one tensor per network.
+
+A *pass* says which weights, images and loss are run: ``data`` (cross-entropy on the batch; not written in names),
+``logits`` (the sum of the logits of the batch), ``ones`` (absolute weights, one all-ones image, sum of the logits;
+Tanaka et al. 2020, SynFlow, arXiv 2006.05467, eq. 3) and ``signed`` (the same with the weights as they are).
 """
 
 from __future__ import annotations
@@ -11,9 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["ARCHITECTURE_NUMBERS", "GROUPS", "PASSES", "STATISTICS", "SUBMODULES", "Statistic"]
+__all__ = ["ARCHITECTURE_NUMBERS", "BATCH_PASSES", "GROUPS", "PASSES", "STATISTICS", "SUBMODULES", "Statistic"]
 
-PASSES: Final = ("data", "ones")
+PASSES: Final = ("data", "ones", "logits", "signed")
+BATCH_PASSES: Final = ("data", "logits")  # the others run one image of ones
 
 # Where a site is in a block, by the attribute names that timm's vision transformers established.
 SUBMODULES: Final = {
@@ -27,6 +31,8 @@ SUBMODULES: Final = {
     "gelu": "mlp.act",
     "norm1": "norm1",
     "norm2": "norm2",
+    "attn_res": "norm2",  # the halves of a block meet where norm2 reads
+    "mlp_res": "norm2",
 }
 GROUPS: Final = {"msa": ("qkv", "proj"), "ffn": ("fc1", "fc2"), "linear": ("qkv", "proj", "fc1", "fc2")}
 
@@ -39,7 +45,21 @@ _KINDS = {
     "output": "what leaves the site, (batch x tokens, channels)",
     "output_grad": "gradient of the loss with respect to the output, (batch x tokens, channels)",
     "map": "softmax attention, (batch x heads x tokens, tokens)",
+    "hvp": "Hessian of the loss over all parameters times its gradient, the part of the weight, (out, in)",
+    "input_grad": "gradient of the loss with respect to the input, through the site, (batch x tokens, channels)",
+    "response": "what leaves the site, a row an image, (batch, tokens x channels)",
+    "gate_grad": "gradient of the loss with respect to a factor on an image's output channel, (batch, channels)",
+    "head_grad": "gradient of the loss with respect to a factor on an image's attention head, (batch, heads)",
+    "grads": "gradient of each image's own loss with respect to the weight, (out x in, batch)",
+    "jacobian": "Jacobian of output by input, mean over tokens, estimated with random signs, (in, out) channels",
 }
+_NET_KINDS = {
+    "output": "the logits, (batch, classes)",
+    "input_grad": "gradient of the loss with respect to the images, (batch, 3 x height x width)",
+}
+_BACKWARD = ("grad", "output_grad", "hvp", "input_grad", "gate_grad", "head_grad", "grads", "jacobian")
+_OUTPUT = ("output", "output_grad")
+_INPUT = ("input", "input_grad")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +84,21 @@ class Statistic:
     @property
     def shape_class(self) -> str:
         """Statistics of one class have equal shapes in every block, so element-wise operators may join them."""
-        if self.kind in ("weight", "grad"):
+        if self.kind in ("weight", "grad", "hvp"):
             return f"{self.site}.weight"
-        kind = "output" if self.kind == "output_grad" else self.kind
-        # the two passes run different batches
-        return f"{self.pass_}.{self.site}.{kind}"
+        kind = "output" if self.kind in _OUTPUT else "input" if self.kind in _INPUT else self.kind
+        # passes over other images have other shapes
+        return f"{'data' if self.runs_batch else 'ones'}.{self.site}.{kind}"
+
+    @property
+    def runs_batch(self) -> bool:
+        """Whether the pass runs the batch, not one image of ones."""
+        return self.pass_ in BATCH_PASSES
+
+    @property
+    def of_network(self) -> bool:
+        """Whether it is one tensor per network, not one per block."""
+        return self.site == "net"
 
     @property
     def needs_forward(self) -> bool:
@@ -78,26 +108,48 @@ class Statistic:
     @property
     def needs_backward(self) -> bool:
         """Whether the loss has to be differentiated."""
-        return self.kind in ("grad", "output_grad")
+        return self.kind in _BACKWARD
 
     @property
     def meaning(self) -> str:
         """One phrase for listings."""
+        if self.of_network:
+            return f"net (one tensor per network): {_NET_KINDS[self.kind]}"
         of = f"{self.site} ({', '.join(self.members)})" if self.site in GROUPS else self.site
         return f"{of}: {_KINDS[self.kind]}"
+
+
+_PLACES: Final = (
+    ((*_LINEAR, *GROUPS), ("weight", "grad", "input", "output", "output_grad")),
+    (_MODULES, ("input", "output", "output_grad")),
+    (("attn",), ("map",)),
+    ((*_LINEAR, *GROUPS), ("hvp", "grads")),
+    ((*_LINEAR, *GROUPS, *_MODULES), ("input_grad", "gate_grad")),
+    ((*_LINEAR, *_MODULES), ("response",)),
+    (("attn",), ("head_grad",)),
+    (("attn_res", "mlp_res", "block"), ("jacobian",)),
+    (("net",), tuple(_NET_KINDS)),
+)
+
+
+def _exists(pass_: str, kind: str) -> bool:
+    """Nothing has two names, and the gradients of single images differ from the gradient only where there are several."""
+    if kind == "grads":
+        return pass_ in BATCH_PASSES
+    if kind == "jacobian":  # no loss enters it
+        return pass_ != "logits"
+    backward = kind in _BACKWARD
+    return backward or (pass_ != "logits" and not (pass_ == "signed" and kind == "weight"))
 
 
 def _all() -> dict[str, Statistic]:
     every = [
         Statistic(pass_, site, kind)
         for pass_ in PASSES
-        for sites, kinds in (
-            ((*_LINEAR, *GROUPS), ("weight", "grad", "input", "output", "output_grad")),
-            (_MODULES, ("input", "output", "output_grad")),
-            (("attn",), ("map",)),
-        )
+        for sites, kinds in _PLACES
         for site in sites
         for kind in kinds
+        if _exists(pass_, kind)
     ]
     return {statistic.name: statistic for statistic in every}
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-__all__ = ["write_chaoyang", "write_cifar100", "write_flowers"]
+__all__ = ["write_chaoyang", "write_cifar100", "write_classes", "write_flowers"]
 
 
-def write_cifar100(root: Path, count: int = 20) -> Path:
-    """Records of 3074 bytes; record i has fine label 99 - i and the colour (i, 2i, 255 - i)."""
+def write_cifar100(root: Path, count: int = 20, test: int = 0, classes: int = 100) -> Path:
+    """Records of 3074 bytes; record i has fine label 99 - i mod classes and the colour (i, 2i, 255 - i).
+
+    `test` more records, if any, are in a file of their own.
+    """
     folder = root / "cifar-100-binary"
     folder.mkdir(parents=True, exist_ok=True)
-    records = [bytes([7, 99 - i]) + b"".join(bytes([v]) * 1024 for v in (i, 2 * i, 255 - i)) for i in range(count)]
-    (folder / "train.bin").write_bytes(b"".join(records))
+    records = [
+        bytes([7, 99 - i % classes]) + b"".join(bytes([v]) * 1024 for v in (i, 2 * i, 255 - i))
+        for i in range(count + test)
+    ]
+    (folder / "train.bin").write_bytes(b"".join(records[:count]))
+    if test:
+        (folder / "test.bin").write_bytes(b"".join(records[count:]))
     return folder
 
 
@@ -36,12 +44,26 @@ def write_flowers(root: Path, train: Sequence[int] = tuple(range(11, 21))) -> Pa
     return folder
 
 
-def write_chaoyang(root: Path, count: int = 8) -> Path:
-    """Images in a folder of their own; image i has label i mod 4 and the colour (0, 30i, 0)."""
+def write_chaoyang(root: Path, count: int = 8, test: int = 0) -> Path:
+    """Images in a folder of their own; image i has label i mod 4 and the colour (0, 30i, 0).
+
+    `test` more images, if any, are in a list of their own.
+    """
     folder = root / "chaoyang"
     (folder / "train").mkdir(parents=True, exist_ok=True)
-    rows = [{"name": f"train/{i}.JPG", "label": i % 4} for i in range(count)]
+    rows = [{"name": f"train/{i}.JPG", "label": i % 4} for i in range(count + test)]
     for i, row in enumerate(rows):
-        Image.new("RGB", (32, 32), (0, 30 * i, 0)).save(folder / str(row["name"]), format="JPEG", quality=100)
-    (folder / "train.json").write_text(json.dumps(rows), encoding="utf-8")
+        Image.new("RGB", (32, 32), (0, 30 * i % 256, 0)).save(folder / str(row["name"]), format="JPEG", quality=100)
+    (folder / "train.json").write_text(json.dumps(rows[:count]), encoding="utf-8")
+    if test:
+        (folder / "test.json").write_text(json.dumps(rows[count:]), encoding="utf-8")
+    return folder
+
+
+def write_classes(folder: Path, counts: Mapping[str, int], suffix: str = ".png") -> Path:
+    """A folder for each class, with images of 10 × 8 pixels; image i of class c has the colour (c, i, 0)."""
+    for c, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (10, 8), (c, i, 0)).save(folder / name / f"{i}{suffix}")
     return folder

@@ -18,6 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from autoprox.errors import InputError
+from autoprox.ranking.problem import gather
 from benchdata import Benchmark, MissingTableError, Row, TableError, load_benchmark, write_benchmark
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,8}", fullmatch=True)
@@ -60,8 +62,9 @@ def tables(draw: st.DrawFn) -> Benchmark:
     name = TEXT.filter(bool)
     datasets = tuple(dict.fromkeys(dataset for dataset, _ in pairs))
     return Benchmark(
-        draw(name), draw(name), draw(name), draw(name), pairs[0][1], datasets, tuple(draw(st.lists(TEXT))), tuple(rows)
-    )
+        draw(name), draw(name), draw(name), draw(name), pairs[0][1], datasets, tuple(draw(st.lists(TEXT))), tuple(rows),
+        draw(st.dictionaries(TEXT, JSON, max_size=3)),
+    )  # fmt: skip
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -75,9 +78,10 @@ def test_what_is_stored_is_what_is_read(benchmark: Benchmark, tmp_path: Path) ->
 
 @settings(max_examples=40)
 @given(benchmark=tables(), data=st.data())
-def test_content_hash_ignores_order_and_origin_only(benchmark: Benchmark, data: st.DataObject) -> None:
+def test_content_hash_is_of_what_was_measured_alone(benchmark: Benchmark, data: st.DataObject) -> None:
     shuffled = [dataclasses.replace(row, origin="elsewhere") for row in data.draw(st.permutations(benchmark.rows))]
-    assert dataclasses.replace(benchmark, rows=tuple(shuffled)).content_hash == benchmark.content_hash
+    moved = dataclasses.replace(benchmark, rows=tuple(shuffled), provenance={"recipe": "another"})
+    assert moved.content_hash == benchmark.content_hash
     first = benchmark.rows[0]
     pair, value = next(iter(first.accuracy.items()))
     changed = dataclasses.replace(first, accuracy={**first.accuracy, pair: value / 2 + 1})
@@ -133,6 +137,12 @@ def test_questions_to_a_table() -> None:
         ((row(),), {"default_datasets": ("flowers",)}, "default_datasets among cifar100, found flowers"),
         ((row(),), {"default_datasets": ()}, "default_datasets among cifar100, found none"),
         ((row(),), {"licence": ""}, "a licence, found an empty text"),
+        ((row(),), {"provenance": ["x"]}, "'small', provenance: expected a JSON object .*, found a list of 1 values"),
+        ((row(),), {"provenance": None}, "provenance: expected a JSON object .*, found None"),
+        ((row(),), {"provenance": {1: "x"}}, "provenance: expected a JSON object .*names are texts"),
+        ((row(),), {"provenance": {"seeds": (0, 1)}}, "provenance: expected a JSON object .*lists are no tuples"),
+        ((row(),), {"provenance": {"seconds": math.nan}}, "provenance: expected a JSON object .*nan"),
+        ((row(),), {"provenance": {"recipe": object()}}, "provenance: .* found Object of type object is not"),
     ],
 )
 def test_wrong_tables_are_refused(rows: tuple[Row, ...], fields: dict[str, object], message: str) -> None:
@@ -172,6 +182,12 @@ def reseal(folder: Path, text: str) -> None:
         ({"defects": "x"}, "defects: expected a list of texts, found x"),
         ({"defects": [1]}, "defects: expected a list of texts"),
         ({"files": {}}, "files: expected an object"),
+        ({"provenance": "made"}, "benchmark.json, provenance: expected a JSON object .*, found made; write it as JSON"),
+        ({"provenance": None}, "benchmark.json, provenance: expected a JSON object .*, found None"),
+        (
+            {"provenance": {"seconds": math.inf}},
+            "benchmark.json, provenance: expected a JSON object .*numbers are finite",
+        ),
         ({"files": {"../s.csv": "0"}}, r"'SPACE.csv' with its SHA-256, found \.\./s\.csv"),
         ({"files": {"s.csv": "0"}}, "s.csv: expected SHA-256 0, found .*altered"),
     ],
@@ -234,6 +250,39 @@ def test_missing_labels_and_one_row(tmp_path: Path) -> None:
     assert read.rows == (Row("s", {"depth": 1}, {("cifar100", "kd"): 50.0}, "s.csv"),)
 
 
+def test_provenance_is_optional_in_a_folder(tmp_path: Path) -> None:
+    folder = stored(tmp_path)
+    assert "provenance" not in json.loads((folder / "benchmark.json").read_text())
+    assert load_benchmark(folder).provenance == {}
+    made = {"recipe": {"epochs": 20}, "seeds": [0, 1], "failures": []}
+    alter(folder, provenance=made)
+    read = load_benchmark(folder)
+    assert read.provenance == made
+    write_benchmark(read, folder)
+    assert json.loads((folder / "benchmark.json").read_text())["provenance"] == made
+
+
+PIT = {"base_dim": 24, "mlp_ratio": 2, "num_heads": [2, 4, 8], "depth": [2, 8, 2]}
+
+
+def test_an_architecture_whose_trainings_failed_has_a_row_and_no_label(tmp_path: Path) -> None:
+    good = [row("pit-tiny", cifar100__mean=70.0 + index) for index in range(4)]
+    pits = [{"base_dim": 16, "mlp_ratio": 2, "num_heads": [2, 2, 2], "depth": [1, 6, depth]} for depth in (2, 4, 6)] + [
+        PIT
+    ]
+    rows = [dataclasses.replace(item, architecture=pit) for item, pit in zip(good, pits, strict=True)]
+    rows[1] = dataclasses.replace(rows[1], accuracy={})
+    made = table(*rows, default_label="mean")
+    read = load_benchmark(write_benchmark(made, tmp_path / "made"))
+    assert read == made
+    assert read.content_hash != table(*rows[:1], *rows[2:], default_label="mean").content_hash
+    (group,) = gather([read])
+    np.testing.assert_array_equal(group.labels["cifar100"], [70, math.nan, 72, 73])
+    assert group.population().size == 4
+    with pytest.raises(InputError, match="3 of 4 pit-tiny architectures have a label 'mean'; at least 4 are needed"):
+        gather([read], least=4)
+
+
 def test_table_that_is_not_there_is_missing(tmp_path: Path) -> None:
     folder = stored(tmp_path)
     (folder / "s.csv").unlink()
@@ -288,11 +337,35 @@ def test_replacing_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sorted(path.name for path in folder.iterdir()) == ["benchmark.json", "other.csv"]
 
 
+def test_notes_beside_a_table_stay_when_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = stored(tmp_path)
+    notes = folder / "README.md"
+    notes.write_bytes(b"how it was made\r\n")
+    assert load_benchmark(folder).name == "small"
+    write_benchmark(table(row("other", 7)), folder)
+    assert notes.read_bytes() == b"how it was made\r\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "benchmark.json", "other.csv"]
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "shutil.copy2", lambda *_: (_ for _ in ()).throw(PermissionError(errno.EACCES, "Permission denied"))
+        )
+        with pytest.raises(MissingTableError, match=r"cannot be written .*Permission denied"):
+            write_benchmark(table(row(index=0)), folder)
+    assert load_benchmark(folder).spaces == ("other",)
+    assert list(tmp_path.iterdir()) == [folder]
+    notes.unlink()
+    notes.mkdir()
+    with pytest.raises(TableError, match="a free place or a benchmark to replace"):
+        write_benchmark(table(row()), folder)
+
+
 def test_only_benchmarks_are_replaced(tmp_path: Path) -> None:
     notes = tmp_path / "thesis" / "notes.txt"
     notes.parent.mkdir()
     notes.write_text("years of work")
-    for place in (notes, notes.parent):
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "README.md").write_text("notes, but no table")
+    for place in (notes, notes.parent, tmp_path / "alone"):
         with pytest.raises(TableError, match="a free place or a benchmark to replace"):
             write_benchmark(table(row()), place)
     assert notes.read_text() == "years of work"

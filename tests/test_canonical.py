@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from autoprox.language.canonical import canonical, is_nonnegative, ranking_key
 from autoprox.language.expression import Expression, features, kind
 from autoprox.language.text import parse, to_text
-from autoprox.measuring.tensors import Tensors, block_values
+from autoprox.measuring.tensors import Tensors, block_values, network_values
 from autoprox.proxies.evaluation import Population
 from primitives.statistics import STATISTICS
 from tests import oracles
@@ -41,8 +41,15 @@ def block_leaf(seed: int, block: int):
 def raw_scores(e: Expression, seed: int) -> np.ndarray:
     rows, start = [], 0
     for depth in DEPTHS:
-        blocks = [block_values(features(e), block_leaf(seed, start + i)) for i in range(depth)]
-        rows.append({f: np.array([float(block[f]) for block in blocks]) for f in features(e)})
+        leaves = [block_leaf(seed, start + i) for i in range(depth)]
+        whole = [f for f in features(e) if kind(f).level == "score"]
+        local = [f for f in features(e) if f not in whole]
+        blocks = [block_values(local, leaf) for leaf in leaves]
+        values = network_values(whole, leaves)
+        rows.append(
+            {f: np.array([float(block[f]) for block in blocks]) for f in local}
+            | {f: values[f].numpy() for f in whole}
+        )
         start += depth
     return Population(NUMBERS, rows)._value(e, {}, False)[0].numpy()
 

@@ -32,6 +32,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOPROX_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("AUTOPROX_BENCHMARKS", raising=False)
+    monkeypatch.setattr("benchdata._lookup._EMBEDDED", tmp_path / "embedded")
     monkeypatch.chdir(tmp_path)
 
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from autoprox.cli import run
-from autoprox.measuring.capture import batch_of
+from autoprox.measuring.capture import _batch
 from autoprox.spaces import get_space
 from tests.image_files import write_chaoyang, write_cifar100, write_flowers
 
@@ -139,7 +139,7 @@ def test_changed_images_are_measured_anew(root: Path, here: Path, capsys: Captur
     settings, numbers = remembered(here / "home")
     for image in (folder / "train").iterdir():
         Image.new("RGB", (32, 32), (99, 0, 99)).save(image)
-    batch_of.cache_clear()  # as in another process
+    _batch.cache_clear()  # as in another process
     assert rank(capsys, table)[0] == 0
     now, more = remembered(here / "home")
     assert {dataset for dataset, *_ in now - settings} == {"chaoyang"}
@@ -169,7 +169,7 @@ def test_a_data_set_without_images_is_named_before_any_work(root: Path, here: Pa
     unknown = write_table(here / "unknown.csv", 4, ("cifar100", "stamps"))
     code, _, errors = rank(capsys, unknown)
     assert code == 2
-    assert "images of 'stamps' cannot be read; a data root can hold cifar100, flowers, chaoyang" in errors
+    assert "images of 'stamps' cannot be read; there are images of digits, shapes, textures, cifar100, flowers, chaoyang" in errors
 
 
 def test_without_pillow_the_extra_is_named(

@@ -11,6 +11,7 @@ from autoprox.language.expression import Expression
 from autoprox.measuring.capture import CaptureSettings, batch_of, capture, grouped
 from autoprox.measuring.screening import _sample_block
 from autoprox.measuring.tensors import Tensors, block_values
+from autoprox.spaces import get_space
 from primitives.operators import OPERATORS, Form
 
 
@@ -48,7 +49,7 @@ def test_a_batch_beyond_the_memory_is_one_sentence() -> None:
     with pytest.raises(
         MissingError, match=r"a batch of 10{12} images does not fit into the memory of cpu; .*--workers"
     ):
-        batch_of(CaptureSettings(batch_size=10**12))
+        batch_of(CaptureSettings(batch_size=10**12), get_space("pit-tiny"))
 
 
 def test_other_failures_are_not_taken_for_lack_of_memory(smallest, monkeypatch) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoprox.language.canonical import canonical
-from autoprox.language.expression import Expression, features
+from autoprox.language.expression import Expression, features, kind
 from autoprox.language.text import parse_proxy
 from autoprox.proxies.evaluation import CONSTANT, Invalid, Population
 from tests import oracles
@@ -26,9 +26,10 @@ def random_rows(
     for depth in DEPTHS:
         row = {}
         for f in features(e):
-            values, odd = rng.normal(size=depth), rng.random(depth) < awkward
+            size = depth if kind(f).level == "block" else 1
+            values, odd = rng.normal(size=size), rng.random(size) < awkward
             values[odd] = rng.choice(AWKWARD, odd.sum())
-            row[f] = values * (1 + wobble * noise.normal(size=depth))
+            row[f] = values * (1 + wobble * noise.normal(size=size))
         rows.append(row)
     return rows
 

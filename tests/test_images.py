@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
+from autoprox.datasets import load_dataset
 from autoprox.errors import InputError, MissingError
 from autoprox.measuring.images import CLASSES, PIXELS, image_batch, noise_batch
 from tests.image_files import write_chaoyang, write_cifar100, write_flowers
@@ -97,6 +98,31 @@ def test_the_centre_is_cut_out(chaoyang):
     np.testing.assert_allclose(image[:, 20:-20], np.broadcast_to(blue, (224, 184, 3)), atol=0.01)  # edges are blended
 
 
+@pytest.mark.parametrize("dataset", ["digits", "shapes", "textures"])
+def test_some_need_no_folder(dataset, tmp_path):
+    batch = image_batch(dataset, None, 5, seed=2, pixels=24)
+    assert batch.images.shape == (5, 3, 24, 24)
+    assert batch.classes == CLASSES[dataset] == 10
+    train = load_dataset(dataset).train
+    chosen = np.random.default_rng(2).choice(len(train), 5, replace=False)
+    np.testing.assert_array_equal(batch.labels, train.labels[chosen])
+    again = image_batch(dataset, tmp_path / "absent", 5, seed=2, pixels=24)
+    assert same(batch, again)
+    assert batch.key == again.key
+
+
+def test_keys_do_not_depend_on_the_pixels(cifar):
+    assert image_batch("cifar100", cifar, 3, seed=5, pixels=24).key == image_batch("cifar100", cifar, 3, seed=5).key
+    small = noise_batch(3, 10, seed=5, pixels=24)
+    assert small.images.shape == (3, 3, 24, 24)
+    assert small.key == noise_batch(3, 10, seed=5).key
+
+
+def test_batches_are_as_they_always_were(cifar):
+    """A changed key would have users measure anew what is in their memos already."""
+    assert image_batch("cifar100", cifar, 3, seed=5).key == "cifar100:3:5:460fc9e3797f26c66e0a0f210091e18c"
+
+
 @pytest.mark.parametrize("dataset", ["cifar100", "flowers", "chaoyang"])
 def test_batches_are_seeded_and_found_from_the_folder_around(dataset, request):
     folder = request.getfixturevalue(dataset.removesuffix("100"))
@@ -140,10 +166,14 @@ def test_a_wrong_layout_names_the_files(dataset, expected, tmp_path):
 
 
 def test_requests_that_cannot_be_met(cifar):
-    with pytest.raises(InputError, match=r"'flower'; expected one of cifar100, flowers, chaoyang \(did you mean"):
+    with pytest.raises(
+        InputError, match=r"no data set 'flower' \(did you mean 'flowers'\?\); expected one of digits, "
+    ):
         image_batch("flower", cifar, 2, seed=0)
-    with pytest.raises(InputError, match=r"no reader for images of 'imagenet'.*seeded noise"):
+    with pytest.raises(InputError, match=r"no data set 'imagenet'; expected one of .*chaoyang$"):
         image_batch("imagenet", cifar, 2, seed=0)
+    with pytest.raises(InputError, match="images of cifar100 are in no package; expected a data root"):
+        image_batch("cifar100", None, 2, seed=0)
     with pytest.raises(InputError, match="has 20 training images; 21 were asked for"):
         image_batch("cifar100", cifar, 21, seed=0)
     with pytest.raises(InputError, match="a batch of 0 images"):

@@ -344,7 +344,7 @@ def test_capture_measures_the_network_of_the_settings_on_the_batch_of_the_settin
     network = smallest["pit-tiny"]
     space = get_space("pit-tiny")
     model = space.network(space.parse(json.loads(network[1])), classes=7, seed=5, init="fresh")
-    batch = batch_of(settings)
+    batch = batch_of(settings, get_space(network[0]))
     assert batch.images.shape == (2, 3, 224, 224)
     assert batch.classes == 7
     triples = [("data", "fc1", "grad"), ("data", "fc2", "grad"), ("ones", "qkv", "output")]

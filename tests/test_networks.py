@@ -15,17 +15,24 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from autoprox.errors import InputError
-from autoprox.spaces import SPACES, Architecture, Space
+from autoprox.spaces import SPACES, Architecture, AutoFormerSpace, PiTSpace, Space
 from autoprox.spaces.initialisation import LARGEST_HEAD, Rule, rules, shared_noise
 from autoprox.spaces.networks import Attention, AutoFormerSub, Block, DropPath, PiT, Pooling
 
 SMALLEST = {
     "autoformer-sub": {"embed_dim": 192, "depth": 12, "num_heads": [3] * 12, "mlp_ratio": [3.5] * 12},
     "pit-tiny": {"base_dim": 16, "mlp_ratio": 2, "num_heads": [2, 2, 2], "depth": [1, 6, 6]},
+    "autoformer-nano": {"embed_dim": 16, "depth": 1, "num_heads": [2], "mlp_ratio": [1], "patch_size": 4},
+    "pit-nano": {"base_dim": 4, "mlp_ratio": 1, "num_heads": [1, 1, 1], "depth": [1, 1, 1], "stride": 3},
 }
+LARGE = {"autoformer-small", "autoformer-base", "pit-xs", "pit-small"}  # other choices of networks tested in the rest
 FILES = {"autoformer-sub": "gt_autoformer.pth", "pit-tiny": "gt_pit.pth"}
 
-every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+IMAGE_SPACES = {name: space for name, space in SPACES.items() if space.image_size}
+every_space = pytest.mark.parametrize("space", IMAGE_SPACES.values(), ids=IMAGE_SPACES)
+every_family = pytest.mark.parametrize(
+    "space", [space for name, space in IMAGE_SPACES.items() if name not in LARGE], ids=lambda space: space.name
+)
 
 
 @pytest.fixture(autouse=True)
@@ -36,17 +43,17 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def images(batch: int = 2, **options: Any) -> Tensor:
-    return torch.randn(batch, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(**options)
+def images(batch: int = 2, side: int = 224, **options: Any) -> Tensor:
+    return torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(0)).to(**options)
 
 
 def smallest(space: Space) -> Architecture:
-    return space.parse(SMALLEST[space.name])
+    return space.parse(SMALLEST[space.name]) if space.name in SMALLEST else space.smallest()
 
 
 def sampled(space: Space, count: int) -> list[Architecture]:
     rng = np.random.default_rng(0)
-    return [space.largest(), smallest(space), *(space.sample(rng) for _ in range(count))]
+    return [*space.covering(), smallest(space), *(space.sample(rng) for _ in range(count))]
 
 
 def blocks(model: nn.Module) -> list[Block]:
@@ -65,7 +72,7 @@ def check_params(space: Space, architecture: Architecture, classes: int) -> None
 def check_flops(space: Space, architecture: Architecture, classes: int) -> None:
     model = space.skeleton(architecture, classes).eval()
     with FlopCounterMode(display=False) as counter:
-        model(torch.empty(1, 3, 224, 224, device="meta"))
+        model(torch.empty(1, 3, space.image_size, space.image_size, device="meta"))
     assert space.flops(architecture, classes) * 2 == counter.get_total_flops()
 
 
@@ -76,7 +83,7 @@ def test_closed_forms_equal_the_network(space: Space) -> None:
         check_flops(space, architecture, classes=7)
 
 
-@every_space
+@pytest.mark.parametrize("space", [SPACES[name] for name in FILES], ids=FILES)
 def test_closed_forms_equal_the_network_on_the_ground_truth(space: Space) -> None:
     folders = os.environ.get("AUTOPROX_BENCHMARKS", "").split(":")
     found = [path for folder in folders if folder for path in Path(folder).rglob(FILES[space.name])]
@@ -94,33 +101,36 @@ def test_closed_forms_equal_the_network_on_the_ground_truth(space: Space) -> Non
 # Shapes and behaviour
 
 
-@every_space
+@every_family
 def test_forward(space: Space) -> None:
     model = space.network(smallest(space), classes=7, seed=0)
     assert not model.training
-    logits = model(images(2))
+    logits = model(images(2, space.image_size))
     assert logits.shape == (2, 7)
     assert torch.isfinite(logits).all()
-    torch.testing.assert_close(model(images(2)[:1]), logits[:1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(images(2, space.image_size)[:1]), logits[:1], rtol=1e-4, atol=1e-5)
     logits.sum().backward()
     unused = {name for name, parameter in model.named_parameters() if parameter.grad is None}
     assert not unused
 
 
-@every_space
+@every_family
 def test_other_dtypes_and_devices(space: Space) -> None:
     model = space.network(smallest(space), classes=5, seed=0)
-    expected = model(images(1))
-    torch.testing.assert_close(model.double()(images(1, dtype=torch.float64)).float(), expected, rtol=1e-3, atol=1e-4)
-    assert model.bfloat16()(images(1, dtype=torch.bfloat16)).dtype == torch.bfloat16
-    assert model.to("meta")(torch.empty(3, 3, 224, 224, device="meta", dtype=torch.bfloat16)).shape == (3, 5)
+    side = space.image_size
+    expected = model(images(1, side))
+    torch.testing.assert_close(
+        model.double()(images(1, side, dtype=torch.float64)).float(), expected, rtol=1e-3, atol=1e-4
+    )
+    assert model.bfloat16()(images(1, side, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert model.to("meta")(torch.empty(3, 3, side, side, device="meta", dtype=torch.bfloat16)).shape == (3, 5)
 
 
 @every_space
 @pytest.mark.parametrize("shape", [(1, 3, 32, 32), (1, 1, 224, 224), (3, 224, 224)])
 def test_other_images_are_refused(space: Space, shape: tuple[int, ...]) -> None:
-    model = space.skeleton(smallest(space))
-    with pytest.raises(ValueError, match=r"must have shape \(batch, 3, 224, 224\), but have"):
+    model, side = space.skeleton(smallest(space)), space.image_size
+    with pytest.raises(ValueError, match=rf"must have shape \(batch, 3, {side}, {side}\), but have"):
         model(torch.empty(shape, device="meta"))
 
 
@@ -144,7 +154,7 @@ def test_block_names_follow_timm(space: Space) -> None:
 
 def test_block_equals_torchs_encoder_layer() -> None:
     torch.manual_seed(0)
-    block = Block(24, heads=3, hidden=36, drop_path=0.0).eval()
+    block = Block(24, Attention(24, heads=3), hidden=36, drop_path=0.0).eval()
     oracle = nn.TransformerEncoderLayer(
         24, 3, 36, dropout=0.0, activation="gelu", layer_norm_eps=1e-6, batch_first=True, norm_first=True
     )
@@ -218,7 +228,11 @@ def test_pit_reads_the_cls_token_and_pools_27_14_7() -> None:
 @every_space
 def test_drop_path_rates(space: Space) -> None:
     rates = [block.drop_path.rate for block in blocks(space.skeleton(smallest(space)))]
-    end = 0.1 if space.name == "autoformer-sub" else 0.1 * (len(rates) - 1) / len(rates)
+    last = len(rates) - 1
+    if isinstance(space, AutoFormerSpace):  # a part of the deepest network
+        end = 0.1 * last / (max(space.depths) - 1)
+    else:
+        end = 0.1 * last / (len(rates) if isinstance(space, PiTSpace) else max(last, 1))
     assert rates == pytest.approx(np.linspace(0, end, len(rates)))
 
 
@@ -234,7 +248,7 @@ def test_drop_path_drops_whole_images_in_training_only() -> None:
 # Initial values
 
 
-@every_space
+@every_family
 @pytest.mark.parametrize("init", ["shared", "fresh"])
 def test_initial_values_depend_on_the_arguments_alone(space: Space, init: Any) -> None:
     architecture = smallest(space)
@@ -253,24 +267,28 @@ def test_initial_values_depend_on_the_arguments_alone(space: Space, init: Any) -
     assert not torch.equal(other_seed["head.weight"], first["head.weight"])
 
 
-@every_space
+@every_family
 def test_shared_values_are_scaled_slices_of_the_largest_network(space: Space) -> None:
-    small, large = (
-        space.network(a, classes, seed=1) for a, classes in ((smallest(space), 10), (space.largest(), LARGEST_HEAD))
-    )
-    small_rules, large_rules = rules(small, space.linear_init), rules(large, space.linear_init)
-    values = dict(large.named_parameters())
-    for name, parameter in small.named_parameters():
-        part = values[name][tuple(slice(length) for length in parameter.shape)]
-        torch.testing.assert_close(parameter / small_rules[name].scale, part / large_rules[name].scale)
+    small = space.network(smallest(space), 10, seed=1)
+    for architecture in space.covering():
+        large = space.network(architecture, LARGEST_HEAD, seed=1)
+        small_rules, large_rules = (rules(m, space.linear_init, space.embedding_std) for m in (small, large))
+        values = dict(large.named_parameters())
+        for name, parameter in small.named_parameters():
+            shared = tuple(slice(min(pair)) for pair in zip(parameter.shape, values[name].shape, strict=True))
+            one, two = parameter[shared] / small_rules[name].scale, values[name][shared] / large_rules[name].scale
+            torch.testing.assert_close(one, two)
 
 
-@every_space
+@every_family
 def test_more_classes_than_the_usual_head(space: Space) -> None:
-    assert space.network(smallest(space), LARGEST_HEAD + 5, seed=1)(images(1)).shape == (1, LARGEST_HEAD + 5)
+    assert space.network(smallest(space), LARGEST_HEAD + 5, seed=1)(images(1, space.image_size)).shape == (
+        1,
+        LARGEST_HEAD + 5,
+    )
 
 
-@every_space
+@every_family
 def test_fresh_values_differ_between_architectures(space: Space) -> None:
     a = smallest(space)
     mutants = (space.mutate(a, np.random.default_rng(i)) for i in range(99))
@@ -280,11 +298,11 @@ def test_fresh_values_differ_between_architectures(space: Space) -> None:
     assert abs(np.corrcoef(first.flatten(), second.flatten())[0, 1]) < 0.1
 
 
-@every_space
+@every_family
 @pytest.mark.parametrize("init", ["shared", "fresh"])
 def test_values_follow_their_rule(space: Space, init: Any) -> None:
     model = space.network(smallest(space), 100, 0, init)
-    by_name = rules(model, space.linear_init)
+    by_name = rules(model, space.linear_init, space.embedding_std)
     assert list(by_name) == [name for name, _ in model.named_parameters()]
     for name, parameter in model.named_parameters():
         rule, values = by_name[name], parameter.detach()
@@ -327,7 +345,7 @@ def test_layers_without_a_rule_are_refused() -> None:
         rules(nn.Sequential(nn.BatchNorm2d(3)), "default")
 
 
-@every_space
+@every_family
 def test_build_is_ready_to_train(space: Space) -> None:
     built = space.build(smallest(space), classes=10)
     assert built.training

@@ -11,11 +11,12 @@ from hypothesis.extra.numpy import arrays
 from scipy import linalg
 
 from primitives import functions
-from primitives.operators import LEVELS, OPERATORS, Form, Operator, OperatorError, build_table, check_operator
+from primitives.operators import OPERATORS, Form, Operator, OperatorError, build_table, check_operator
 from tests import oracles
 
 SPECTRAL = [o.name for o in OPERATORS.values() if o.form is Form.SPECTRAL]
-OTHERS = [o.name for o in OPERATORS.values() if o.form not in (Form.SPECTRAL, Form.PRODUCT)]
+OTHERS = [o.name for o in OPERATORS.values() if o.form in (Form.POINTWISE, Form.RELATIVE, Form.REDUCTION)]
+MATRIX = [o.name for o in OPERATORS.values() if o.form in (Form.TRANSPOSE, Form.ROWS, Form.KERNEL, Form.PATTERN)]
 numbers = st.one_of(st.sampled_from([0.0, -0.0, 1.0, -1.0, 70.0, 1e-12]), st.floats(-50, 50, allow_subnormal=False))
 
 
@@ -51,6 +52,10 @@ WRONG = {
     "sqrt keeps": (changed("sqrt", fixes_nonnegative=True), "does not keep nonnegative numbers"),
     "abs increases": (changed("abs", increasing=True), "is not strictly increasing"),
     "relu increases": (changed("relu", increasing=True), "is not strictly increasing"),
+    "smallest pads": (changed("smallest", pads=True), "depends on zeros among the singular values"),
+    "does not transpose": (changed("transpose", function=functions.absolute), r"result has shape \(3, 4\)"),
+    "row to nothing": (changed("rowsum", function=functions.total), r"result has shape \(3,\)"),
+    "kernel of columns": (changed("covariance", function=lambda x: x.mT @ x), r"result has shape \(4, 4\)"),
     "neg increases": (changed("neg", increasing=True), "is not strictly increasing"),
 }
 
@@ -99,18 +104,68 @@ def test_spectral_functions_equal_numpy_on_matrices(name, matrix, power):
     if np.abs(matrix).max() < 1e-3:
         matrix = matrix + np.eye(*matrix.shape)
     values = torch.linalg.svdvals(torch.from_numpy(matrix))
-    expected = oracles.SPECTRAL[name](matrix)
+    numbers = oracles.SINGULAR.get(name)
+    expected = numbers(np.linalg.svd(matrix, compute_uv=False)) if numbers else oracles.SPECTRAL[name](matrix)
     # rounding of eigenvalues enters the oracle of the entropy with its root
-    np.testing.assert_allclose(
-        float(OPERATORS[name].function(values)), expected, rtol=1e-5 if name == "erank" else 1e-9
-    )
+    tolerance = {"erank": 1e-5, "divergence": 1e-6, "logvolume": 1e-6}.get(name, 1e-9)
+    atol = 1e-13 if name == "smallest" else 0.0  # of a singular matrix it is rounding
+    np.testing.assert_allclose(float(OPERATORS[name].function(values)), expected, rtol=tolerance, atol=atol)
 
 
-@pytest.mark.parametrize("name", SPECTRAL)
+@pytest.mark.parametrize("name", [name for name in SPECTRAL if OPERATORS[name].pads])
 def test_zero_singular_values_add_nothing(name):
     values = torch.tensor([3.0, 1.0, 0.5], dtype=torch.float64)
     more = torch.cat([values, torch.zeros(4, dtype=torch.float64)])
     torch.testing.assert_close(OPERATORS[name].function(values), OPERATORS[name].function(more))
+
+
+def test_what_zeros_among_the_singular_values_change():
+    s = torch.tensor([2.0, 0.5, 0.0], dtype=torch.float64)
+    assert float(functions.smallest_value(s)) == 0
+    assert float(functions.log_volume(s)) == pytest.approx(np.log(1e-9))
+    assert float(functions.log_volume(s[:2])) == pytest.approx(0)
+    assert float(functions.divergence(torch.ones(4, dtype=torch.float64))) == pytest.approx(4, rel=1e-9)
+    assert float(functions.divergence(s)) > 1e5 - 100
+
+
+@pytest.mark.parametrize("name", MATRIX)
+@given(
+    matrix=arrays(float, st.tuples(st.integers(1, 5), st.integers(1, 6)), elements=st.floats(-9, 9, width=16)),
+    shift=st.sampled_from([0.0, 1.5]),
+)
+def test_functions_of_matrices_equal_numpy_and_take_batches(name, matrix, shift):
+    operator = OPERATORS[name]
+    batch = np.stack([matrix, matrix[::-1] + shift])
+    expected = np.stack([(oracles.MATRIX | oracles.PATTERN)[name](x) for x in batch])
+    np.testing.assert_allclose(operator.function(torch.from_numpy(batch.copy())).numpy(), expected, atol=1e-9)
+    np.testing.assert_allclose(operator.function(torch.from_numpy(matrix)).numpy(), expected[0], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", MATRIX)
+def test_one_nan_spoils_its_row_and_no_other(name):
+    clean = torch.tensor([[0.5, -1.0, 2.0, 0.75], [1.0, 3.0, -2.0, 0.25]], dtype=torch.float64)
+    spoilt = clean.clone()
+    spoilt[0, 1] = torch.nan
+    found, value = OPERATORS[name].function(spoilt), OPERATORS[name].function(clean)
+    if OPERATORS[name].form is Form.PATTERN:
+        assert bool(found.isnan())
+        return
+    assert bool(found.isnan().any())
+    if OPERATORS[name].form is Form.TRANSPOSE:
+        found, value = found.mT, value.mT
+    torch.testing.assert_close(found[1, -1], value[1, -1], rtol=0, atol=0)
+
+
+def test_patterns_of_more_columns_than_fit_a_number():
+    x = torch.from_numpy((np.random.default_rng(0).random((400, 75)) > 0.97).astype(np.float32))
+    x = torch.cat([x, x[:100]])
+    assert float(functions.distinct_patterns(x)) == len(torch.unique(x, dim=0)) < 500
+
+
+def test_rows_of_one_element_have_no_covariance_and_constant_rows_no_correlation():
+    assert bool(functions.covariance(torch.ones(3, 1)).isnan().all())
+    found = functions.correlation(torch.tensor([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]))
+    torch.testing.assert_close(found, torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, -1.0], [0.0, -1.0, 1.0]]))
 
 
 def test_effective_and_stable_rank_of_known_matrices():
@@ -173,7 +228,10 @@ def test_guards_hold_where_the_plain_function_has_none():
 def test_levels_of_results():
     for operator in OPERATORS.values():
         for level in operator.levels:
-            lower = operator.form in (Form.REDUCTION, Form.SPECTRAL)
-            assert operator.result_level(level) == LEVELS[LEVELS.index(level) + lower]
-    assert OPERATORS["nuclear"].levels == OPERATORS["matmul"].levels == ("tensor",)
+            lower = operator.form in (Form.REDUCTION, Form.SPECTRAL, Form.PATTERN)
+            below = {"tensor": "block", "block": "score", "network": "score"}
+            joined = "network" if operator.form is Form.JOIN else level
+            assert operator.result_level(level) == (below[level] if lower else joined)
+    assert OPERATORS["nuclear"].levels == OPERATORS["matmul"].levels == ("tensor", "network")
+    assert OPERATORS["join"].levels == ("tensor",)
     assert OPERATORS["rank"].levels == ("score",)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprox.errors import InputError
-from autoprox.spaces import SPACES, PiTSpace, Space, get_space
+from autoprox.spaces import SPACES, PiTSpace, S3Space, Space, get_space
 
 SUB, PIT = SPACES["autoformer-sub"], SPACES["pit-tiny"]
 FIRST_SUB: dict[str, Any] = {
@@ -45,7 +45,7 @@ def test_a_space_is_found_by_its_name(space: Space) -> None:
 def test_unknown_space_suggests_the_nearest() -> None:
     with pytest.raises(InputError, match=r"no space 'autoformer-sup' \(did you mean 'autoformer-sub'\?\).*pit-tiny"):
         get_space("autoformer-sup")
-    with pytest.raises(InputError, match="no space 'zzz': choose one of autoformer-sub"):
+    with pytest.raises(InputError, match="no space 'zzz': choose one of autoformer-base, autoformer-nano"):
         get_space("zzz")
 
 
@@ -249,8 +249,10 @@ def test_depth_and_width() -> None:
 def test_the_largest_architecture_bounds_all_others(space: Space, seed: int) -> None:
     architecture, largest = space.sample(np.random.default_rng(seed)), space.largest()
     assert space.parse(space.to_json(largest)) == largest
-    for count in (space.params, space.flops, space.depth, space.width):
-        assert count(architecture) <= count(largest)
+    for count in (space.params, space.depth, space.width):
+        if not (isinstance(space, S3Space) and count == space.width):  # its mean is larger with few early blocks
+            assert count(architecture) <= count(largest)
+    assert space.flops(architecture) <= max(map(space.flops, space.covering()))
 
 
 def test_the_smallest_architecture_bounds_all_others() -> None:

@@ -6,13 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoprox.errors import InputError
 from autoprox.language.expression import Expression
 from autoprox.language.text import parse
-from autoprox.measuring.tensors import Tensors, block_values
+from autoprox.measuring.tensors import Tensors, block_values, network_values
 from primitives.operators import OPERATORS, Form
 from primitives.statistics import STATISTICS
 from tests import oracles
-from tests.strategies import feature_expressions
+from tests.strategies import feature_expressions, network_features
 
 ROWS = 3
 
@@ -51,6 +52,46 @@ def test_features_equal_numpy(e, seed):
     found = block_values([e], stacked(seed))[e]
     assert found.dtype == torch.float64
     np.testing.assert_allclose(found.numpy()[trusted], expected[trusted], rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=200)
+@given(network_features(), st.integers(0, 9))
+def test_features_of_networks_equal_numpy(e, seed):
+    found = []
+    for wobble in (0.0, 1e-10):
+        rng = np.random.default_rng(9)
+
+        def leaf(name: str, row: int, wobble: float = wobble, rng: np.random.Generator = rng) -> list[np.ndarray]:
+            return [m * (1 + wobble * rng.normal(size=m.shape)) for m in row_statistics(seed, row, name)]
+
+        with np.errstate(all="ignore"):
+            leaves = [lambda name, row=row, leaf=leaf: leaf(name, row) for row in range(ROWS)]
+            found.append(oracles.network_feature(e, leaves))
+
+    def tensors(row: int):
+        return lambda name: Tensors(tuple(torch.from_numpy(m).unsqueeze(0) for m in row_statistics(seed, row, name)))
+
+    value = network_values([e], [tensors(row) for row in range(ROWS)])[e]
+    assert value.shape == (1,)
+    assert value.dtype == torch.float64
+    if np.isclose(*found, rtol=1e-6, atol=1e-7, equal_nan=True):
+        np.testing.assert_allclose(value.numpy()[0], found[0], rtol=1e-5, atol=1e-6)
+
+
+def test_only_matrices_of_one_height_are_joined():
+    narrow, wide = (Tensors((torch.ones(1, rows, 4),)) for rows in (3, 5))
+    with pytest.raises(InputError, match=r"join\(qkv.weight\) puts matrices side by side, and these have 3 and 5 rows"):
+        network_values([parse("sum(join(qkv.weight))")], [lambda _: narrow, lambda _: wide])
+    joined = network_values([parse("sum(join(qkv.weight))")], [lambda _: narrow, lambda _: narrow])
+    assert [float(value) for value in joined.values()] == [24]
+
+
+def test_each_statistic_of_each_block_is_read_once_for_all_features_of_the_network():
+    read = []
+    leaves = [lambda name, i=i: read.append((i, name)) or stacked(i)(name) for i in range(3)]
+    texts = ["logvolume(agreement(join(gelu.response)))", "patterns(transpose(join(gelu.response)))"]
+    network_values([parse(text) for text in texts], leaves)
+    assert sorted(read) == [(i, "gelu.response") for i in range(3)]
 
 
 @pytest.mark.parametrize("name", [o.name for o in OPERATORS.values() if o.form is Form.SPECTRAL])

@@ -343,6 +343,11 @@ def test_nothing_in_a_text_is_executed(monkeypatch):
         ("sum(params)", r"'sum' takes tensor or block level, not score level \(one number per network\)"),
         ("sum(rank(mean(qkv.weight)))", "'rank' takes score level, not block level"),
         ("params @ params", "'@' takes tensor level, not score level"),
+        ("sum(join(net.output))", r"'join' takes tensor level, not network level \(one tensor per network\)"),
+        ("sum(mean(net.output))", "'sum' takes tensor or block level, not score level"),
+        ("join(gelu.response)", r"ends at network level \(one tensor per network\); wrap it in sum\(...\), for instance"),
+        ("sum(sum(rowmean(qkv.weight) + qkv.weight))", "found qkv.weight rows and qkv.weight"),
+        ("sum(net.output * net.input_grad)", "found data.net.output and data.net.input"),
         ("sum(sum((qkv.weight @ qkv.grad) + qkv.weight))", "found qkv.weight product and qkv.weight"),
     ],
 )
@@ -362,7 +367,7 @@ def test_features_are_what_crosses_from_tensor_to_block(e):
     crossing = {
         part
         for part in subexpressions(e)
-        if part.args and kind(part).level == "block" and kind(part.args[0]).level == "tensor"
+        if part.args and (kind(part.args[0]).level, kind(part).level) in (("tensor", "block"), ("network", "score"))
     }
     assert set(features(e)) == crossing
     assert {name for f in features(e) for name in statistics(f)} == set(statistics(e)) <= set(STATISTICS)

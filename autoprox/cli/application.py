@@ -15,9 +15,11 @@ import typer
 from autoprox import __version__
 from autoprox.cli.architectures import score, search
 from autoprox.cli.benches import benches
+from autoprox.cli.building import build, retrain
 from autoprox.cli.discovering import discover
 from autoprox.cli.listings import export, primitives, proxies, spaces
 from autoprox.cli.ranking import rank
+from autoprox.cli.training import train
 from autoprox.errors import AutoproxError
 
 __all__ = ["app", "main", "run", "spread"]
@@ -35,8 +37,11 @@ app.command()(discover)
 app.command()(rank)
 app.command()(score)
 app.command()(search)
+app.command()(train)
 app.command()(export)
-app.add_typer(benches, name="bench", help="List, show and install ground truth.")
+benches.command()(build)
+benches.command()(retrain)
+app.add_typer(benches, name="bench", help="List, show, install and build ground truth.")
 app.command()(proxies)
 app.command()(primitives)
 app.command()(spaces)
@@ -120,27 +125,31 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
-_SEVERAL = {"rank": "--proxy", "score": "--model"}
-"""The option of a command that takes several values."""
+_SEVERAL = {
+    ("rank",): ("--proxy",),
+    ("score",): ("--model",),
+    ("bench", "build"): ("--space", "--dataset"),
+}
+"""The options of a command that take several values."""
 
 _OPTION = re.compile(r"-h|--[a-z][a-z-]*(=.*)?", re.DOTALL)
 
 
 def spread(arguments: Sequence[str]) -> list[str]:
-    """Repeat ``rank``'s ``--proxy`` and ``score``'s ``--model`` before each of several values that follow one of them.
+    """Repeat an option that takes several values, such as ``--proxy`` of ``rank``, before each that follows it.
 
     >>> spread(["rank", "--proxy", "snip", "dss", "--json"])
     ['rank', '--proxy', 'snip', '--proxy', 'dss', '--json']
     """
     result: list[str] = []
     option, filled = "", False
-    several = _SEVERAL.get(arguments[0]) if arguments else None
+    several = next((names for command, names in _SEVERAL.items() if tuple(arguments[: len(command)]) == command), ())
     for argument in arguments:
         if option and not filled:
             filled = True
         elif _OPTION.fullmatch(argument):
             option, _, value = argument.partition("=")
-            option, filled = (option, bool(value)) if option == several else ("", False)
+            option, filled = (option, bool(value)) if option in several else ("", False)
         elif option:
             result.append(option)
         result.append(argument)

@@ -16,8 +16,6 @@ __all__ = ["benches"]
 
 benches = typer.Typer(no_args_is_help=False)
 
-_NUMBERS = ("params", "flops", "depth")
-
 
 @benches.command("list")
 def list_(json: options.Json = False) -> None:
@@ -64,9 +62,9 @@ def show_(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name or path of a table.")],
     json: options.Json = False,
 ) -> None:
-    """Describe a table: origin, known defects, spread of the accuracies, and how well plain size ranks them."""
-    from autoprox.report import listing, show
-    from autoprox.report.figures import correlation
+    """Describe a table: origin, known defects, spread and noise of the accuracies, and how well plain size ranks them."""
+    from autoprox.report import show
+    from autoprox.report.benchmarks import benchmark_tables
     from benchdata import load_benchmark
 
     table = load_benchmark(name)
@@ -78,39 +76,26 @@ def show_(
         "default_label": table.default_label,
         "default_datasets": list(table.default_datasets),
         "defects": list(table.defects),
+        "provenance": table.provenance,
         "content_hash": table.content_hash,
         "labels": [row for space in table.spaces for row in _labels(table, space)],
     }
     if json:
         options.emit_json(record)
         return
-    facts = [
-        ("source", table.source),
-        ("licence", table.licence),
-        ("counts by default", f"{', '.join(table.default_datasets)} ({table.default_label})"),
-        ("content", table.content_hash),
-        *(("known defect", defect) for defect in table.defects),
-    ]
-    show(listing((table.name, table.title), facts, wrapped=(table.title,)), "")
-    for space in table.spaces:
-        rows = [
-            (
-                f"{r['dataset']}.{r['label']}", r["n"], *(f"{r[key]:.2f}" for key in ("min", "max", "sd")),
-                *(correlation(r["kendall"][number]) for number in _NUMBERS),
-            )
-            for r in record["labels"] if r["space"] == space
-        ]  # fmt: skip
-        columns = (space, "n", "min", "max", "sd", *(f"{number} τ" for number in _NUMBERS))
-        show(listing(columns, rows, right=columns[1:]), "")
-    show("accuracies in percent; τ: Kendall's tau-b of parameter count, FLOPs and depth with them")
+    show(*benchmark_tables(record))
 
 
 def _labels(table: Benchmark, space: str) -> list[dict[str, Any]]:
-    """Spread of each label of a space, and Kendall's tau of the architecture numbers; None for an unknown space."""
+    """Spread of each label of a space, and Kendall's tau of the architecture numbers; None for an unknown space.
+
+    Where a data set has labels of several training seeds, its first kind (the default) has their noise ceiling too.
+    """
     import numpy as np
 
     from autoprox.ranking.agreement import kendall
     from autoprox.ranking.problem import numbers_of
+    from autoprox.report.benchmarks import NUMBERS
     from autoprox.spaces import SPACES
 
     numbers: dict[str, list[float]] = {}
@@ -119,10 +104,11 @@ def _labels(table: Benchmark, space: str) -> list[dict[str, Any]]:
         numbers = numbers_of([(space, known.key(known.parse(row.architecture))) for row in table.select(space)])
     rows = []
     for dataset in table.datasets(space):
+        ceiling = _ceiling(table, space, dataset)
         for label in table.labels(space, dataset):
             accuracies = table.accuracies(space, dataset, label)
             present = accuracies[np.isfinite(accuracies)]
-            taus = {number: kendall(numbers[number], accuracies) if numbers else None for number in _NUMBERS}
+            taus = {number: kendall(numbers[number], accuracies) if numbers else None for number in NUMBERS}
             rows.append(
                 {
                     "space": space,
@@ -130,12 +116,29 @@ def _labels(table: Benchmark, space: str) -> list[dict[str, Any]]:
                     "label": label,
                     "n": len(present),
                     "min": float(present.min()),
+                    "median": float(np.median(present)),
                     "max": float(present.max()),
                     "sd": float(present.std(ddof=1)) if len(present) > 1 else 0.0,
                     "kendall": {number: None if tau is None or np.isnan(tau) else tau for number, tau in taus.items()},
+                    **ceiling,
                 }
             )
+            ceiling = {}
     return rows
+
+
+def _ceiling(table: Benchmark, space: str, dataset: str) -> dict[str, Any]:
+    """The noise ceiling as a record has it: absent without labels of seeds, null where these are too few to say."""
+    from autoprox.errors import InputError
+    from autoprox.ranking.ceiling import noise_ceiling, seed_labels
+
+    labels = seed_labels(table, space, dataset)
+    if not labels:
+        return {}
+    try:
+        return {"ceiling": noise_ceiling(labels).to_json()}
+    except InputError:
+        return {"ceiling": None}
 
 
 @benches.command()

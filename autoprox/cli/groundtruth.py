@@ -48,14 +48,14 @@ def ground_truth(
         InputError: what was asked for is in none of them, or a data set has no images under the data root.
         MissingError: there is no table at all, or an image cannot be read.
     """
-    from autoprox.measuring.capture import batch_of, settings_for
+    from autoprox.measuring.capture import batch_key, settings_for
     from autoprox.ranking.problem import gather
 
     tables = chosen_benchmarks(bench, datasets)
     groups = gather(tables, spaces or _spaces(tables, datasets), datasets, label)
     for name in sorted({name for group in groups for name in group.labels}):
         if settings.data_root is not None:
-            batch_of(settings_for(settings, name))
+            batch_key(settings_for(settings, name))
     return GroundTruth(tables, groups)
 
 

@@ -12,12 +12,13 @@ __all__ = ["stopping"]
 
 
 @contextmanager
-def stopping(notice: Callable[[str], None], folder: Path) -> Iterator[Callable[[], bool]]:
+def stopping(notice: Callable[[str], None], folder: Path, option: str = "--run-dir") -> Iterator[Callable[[], bool]]:
     """Yield a function that says whether the user asked to stop; the signal's handler is put back at the end.
 
     Args:
         notice: shows a text at once; called inside the handler.
         folder: where the run can be resumed.
+        option: which names it.
     """
     asked = False
 
@@ -26,7 +27,7 @@ def stopping(notice: Callable[[str], None], folder: Path) -> Iterator[Callable[[
         if asked:
             raise KeyboardInterrupt
         asked = True
-        notice(f"stopping at the next safe point; go on later with --resume --run-dir {folder} (Ctrl-C again: at once)")
+        notice(f"stopping at the next safe point; go on later with --resume {option} {folder} (Ctrl-C again: at once)")
 
     previous = signal.signal(signal.SIGINT, handle)
     try:

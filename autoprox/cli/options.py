@@ -22,14 +22,18 @@ __all__ = [
     "DataRoot",
     "Datasets",
     "Device",
+    "Epochs",
+    "ImageRoot",
     "Json",
     "Labels",
+    "LearningRate",
     "Proxies",
     "ProxyText",
     "Resume",
     "RunDir",
     "Seed",
     "Spaces",
+    "TrainingBatch",
     "WorkerCount",
     "capture_settings",
     "emit_json",
@@ -69,6 +73,22 @@ DataRoot = Annotated[
     typer.Option(
         "--data-root", metavar="DIR", help="Folder of the data sets' training images. Default: seeded noise images."
     ),
+]
+ImageRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root", metavar="DIR", help="Folder of the images of cifar100, flowers and chaoyang, or around it."
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", min=1, max=100_000, help="Passes over the training images. Default: the space's."),
+]
+TrainingBatch = Annotated[
+    int | None, typer.Option("--batch-size", min=1, max=65_536, help="Images a step. Default: the space's.")
+]
+LearningRate = Annotated[
+    float | None, typer.Option("--learning-rate", help="The highest, after the warm-up. Default: the space's.")
 ]
 Device = Annotated[str, typer.Option("--device", help="Where networks run: cpu, cuda, cuda:1.")]
 WorkerCount = Annotated[

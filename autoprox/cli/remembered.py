@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,32 @@ from autoprox.errors import AutoproxError, InputError, InterruptedRunError
 from autoprox.files import clipped, read_json, write_json
 from autoprox.run_folder import SETTINGS, claimed, discard, new_folder, newest_folder
 
-__all__ = ["recall", "running"]
+__all__ = ["recall", "remember", "running"]
 
 _FILE = "options.json"
 
 
 def recall(
-    context: typer.Context, kind: str, run_dir: Path | None, resume: bool, options: dict[str, Any]
+    context: typer.Context,
+    kind: str,
+    run_dir: Path | None,
+    resume: bool,
+    options: dict[str, Any],
+    numbers: Collection[str] = (),
+    option: str = "--run-dir",
 ) -> dict[str, Any]:
     """The options; of a resumed run those that were not given now are as they were when it began.
 
+    Args:
+        options: {name: value}; what may be absent is None, and otherwise a text, unless it is one of the `numbers`.
+        option: which names the folder of a run.
+
     Raises:
-        InputError: there is no run to resume.
+        InputError: there is no run to resume, or its options are damaged.
     """
     if not resume:
         return options
-    folder = run_dir or newest_folder(kind)
+    folder = run_dir or newest_folder(kind, option=option)
     if not (folder / SETTINGS).exists():
         raise InputError(f"there is no run to resume in {folder}; start one without --resume")
     path = folder / _FILE
@@ -39,21 +49,21 @@ def recall(
         raise InputError(
             f"{path} is damaged: expected an object, found {type(before).__name__}; delete it and give all options"
         )
-    for name, value in options.items():
-        if not _is_like(before.get(name, value), value):
+    taken = {name for name in options if name in before and not _is_given(context, name)}
+    for name in taken:
+        if not _is_like(before[name], options[name], name in numbers):
             raise InputError(
                 f"{path} is damaged: {name} is {clipped(repr(before[name]))}; delete it and give all options"
             )
-    given = {name for name in options if _is_given(context, name)}
-    return {name: value if name in given else before.get(name, value) for name, value in options.items()}
+    return {name: before[name] if name in taken else value for name, value in options.items()}
 
 
-def _is_like(found: Any, default: Any) -> bool:
+def _is_like(found: Any, default: Any, number: bool) -> bool:
     if isinstance(default, list):
         return isinstance(found, list) and all(isinstance(item, str) for item in found)
-    return (
-        isinstance(found, str | None) if default is None or isinstance(default, str) else type(found) is type(default)
-    )
+    if default is None or isinstance(default, str):
+        return found is None or type(found) in ((int, float) if number else (str,))
+    return type(found) is type(default)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
@@ -61,18 +71,25 @@ def _is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
+def remember(folder: Path, options: dict[str, Any]) -> None:
+    """Keep the options in the folder of a run, instead of those that were there."""
+    write_json(folder / _FILE, options)
+
+
 @contextmanager
-def running(kind: str, run_dir: Path | None, resume: bool, options: dict[str, Any]) -> Iterator[Path]:
+def running(
+    kind: str, run_dir: Path | None, resume: bool, options: dict[str, Any], option: str = "--run-dir"
+) -> Iterator[Path]:
     """Yield the folder of a run, which no other process has meanwhile; a new run's options are kept in it.
 
     A new run that fails before its first step leaves nothing behind, so that the mended command can be given as it is.
     """
-    folder = run_dir or (newest_folder(kind) if resume else new_folder(kind))
-    with claimed(folder):
+    folder = run_dir or (newest_folder(kind, option=option) if resume else new_folder(kind))
+    with claimed(folder, option):
         new = not resume and not (folder / SETTINGS).exists()
         try:
             if new:
-                write_json(folder / _FILE, options)
+                remember(folder, options)
             yield folder
         except InterruptedRunError:
             raise

@@ -7,7 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from autoprox.discovery.evolution import TERMINALS, Individual, breed, expressible, random_expression, survivors
+from autoprox.discovery.evolution import (
+    CORE,
+    Individual,
+    Vocabulary,
+    breed,
+    expressible,
+    random_expression,
+    survivors,
+)
 from autoprox.discovery.genotypes import Genotype, mutate, random_genotype
 from autoprox.discovery.judging import Verdict
 from autoprox.language.canonical import canonical
@@ -25,10 +33,11 @@ class Engine(ABC):
     Args:
         rng: the run's generator; its state is part of ``state``.
         known: the verdict on an expression, if there is one; such a candidate costs nothing.
+        words: what candidates are made of.
     """
 
-    def __init__(self, rng: random.Random, known: Lookup) -> None:
-        self.rng, self.known = rng, known
+    def __init__(self, rng: random.Random, known: Lookup, words: Vocabulary = CORE) -> None:
+        self.rng, self.known, self.words = rng, known, words
         self.generation = 0
 
     @abstractmethod
@@ -69,8 +78,8 @@ class ParetoEngine(Engine):
     MAX_COMPLEXITY = 24
     TRIES = 200  # per child; where nothing new is found a newcomer comes in
 
-    def __init__(self, rng: random.Random, known: Lookup) -> None:
-        super().__init__(rng, known)
+    def __init__(self, rng: random.Random, known: Lookup, words: Vocabulary = CORE) -> None:
+        super().__init__(rng, known, words)
         self.population: list[Individual] = []
 
     def propose(self) -> list[Expression]:
@@ -80,16 +89,20 @@ class ParetoEngine(Engine):
             tries += 1
             starting = self.generation < self.RANDOM_GENERATIONS or not self.population
             if starting or self.rng.random() < self.NEWCOMERS:
-                candidate = random_expression(self.rng, self.rng.randint(3, 7))
+                candidate = random_expression(self.rng, self.rng.randint(3, 7), self.words)
             else:
-                candidate = breed(self.population, self.rng)
-            fits = complexity(candidate) <= self.MAX_COMPLEXITY and features(candidate) and expressible(candidate)
+                candidate = breed(self.population, self.rng, self.words)
+            fits = (
+                complexity(candidate) <= self.MAX_COMPLEXITY
+                and features(candidate)
+                and expressible(candidate, self.words)
+            )
             if fits and self.known(candidate) is None:
                 found.setdefault(to_text(candidate), candidate)
         return list(found.values())
 
     def accept(self, verdicts: Sequence[Verdict]) -> None:
-        valid = [v for v in verdicts if v.value is not None and expressible(v.expression)]
+        valid = [v for v in verdicts if v.value is not None and expressible(v.expression, self.words)]
         children = [Individual(v.expression, v.value, v.signature) for v in valid if v.value is not None]
         simplest: dict[tuple[float, ...], Individual] = {}
         for individual in sorted([*self.population, *children], key=_simplicity):
@@ -121,10 +134,10 @@ class AutoProxEngine(Engine):
     RETRIES = 10  # ours: without a cap a good parent would be mutated for ever
     STEP = 50  # candidates that count as a generation, for display and checkpoints
 
-    def __init__(self, rng: random.Random, known: Lookup, structure: str) -> None:
-        super().__init__(rng, known)
+    def __init__(self, rng: random.Random, known: Lookup, structure: str, words: Vocabulary = CORE) -> None:
+        super().__init__(rng, known, words)
         self.structure = structure
-        self.inputs = TERMINALS
+        self.inputs = words.terminals
         self.population: list[tuple[Genotype, float]] = []
         self._proposed: list[Genotype] = []
         self._parent: tuple[Genotype, float] | None = None

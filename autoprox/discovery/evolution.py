@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from deap import base, gp, tools
@@ -18,16 +19,35 @@ from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, complexity, features, fold, kind
 from autoprox.language.text import parse, to_text
 from autoprox.measuring.screening import SPECTRAL_KINDS
-from primitives.operators import OPERATORS, Form
-from primitives.statistics import GROUPS, STATISTICS, Statistic
+from primitives.operators import OPERATORS, STRUCTURAL, Form
+from primitives.statistics import GROUPS, PASSES, STATISTICS, Statistic
 
-__all__ = ["TERMINALS", "Individual", "breed", "expressible", "random_expression", "survivors"]
+__all__ = [
+    "CORE",
+    "TERMINALS",
+    "WIDE",
+    "Individual",
+    "Vocabulary",
+    "breed",
+    "expressible",
+    "random_expression",
+    "survivors",
+]
 
 _LINEAR = ("qkv", "proj", "fc1", "fc2")
 
 
+@dataclass(frozen=True)
+class Vocabulary:
+    """What candidates are made of: statistics they may read, and operators."""
+
+    terminals: tuple[str, ...]
+    operators: tuple[str, ...]
+
+
 def _terminals() -> tuple[str, ...]:
-    """What discovery may read: no statistic that is another one under a second name (attn.input is norm1.output)."""
+    """The statistics of one pass forward and backward each: none is another one under a second name (attn.input is
+    norm1.output)."""
     names = [
         Statistic(pass_, site, kind_)
         for pass_, kinds in (
@@ -44,7 +64,30 @@ def _terminals() -> tuple[str, ...]:
     return tuple(statistic.name for statistic in names)
 
 
+def _wide_terminals() -> tuple[str, ...]:
+    """Those that cost another pass: Hessian products, other losses; and gradients by inputs, channels and heads."""
+    names = [Statistic("data", site, kind_) for site in (*_LINEAR, *GROUPS) for kind_ in ("hvp", "gate_grad")]
+    names += [Statistic("data", site, "input_grad") for site in _LINEAR]
+    names += [Statistic(pass_, site, "grad") for pass_ in ("logits", "signed") for site in (*_LINEAR, *GROUPS)]
+    names += [Statistic("logits", site, "output_grad") for site in _LINEAR]
+    names += [Statistic("data", "attn", "head_grad")]
+    return tuple(statistic.name for statistic in names)
+
+
 TERMINALS = _terminals()
+
+# A sample of elements says nothing about rows, patterns and joined blocks, so what needs them cannot be screened and is
+# in neither vocabulary; a known proxy over them can still be ranked, or be searched with.
+_UNSCREENED = (Form.PATTERN, *STRUCTURAL)
+_RELATIVES = ("identity", "rank")  # the same under two names, and what compares networks
+_LATER = ("log1p", "smallest", "logvolume", "divergence")
+_OPERATORS = tuple(o.name for o in OPERATORS.values() if o.form not in _UNSCREENED and o.name not in _RELATIVES)
+
+CORE = Vocabulary(TERMINALS, tuple(name for name in _OPERATORS if name not in _LATER))
+"""What discovery uses unless it is told otherwise; additions to the language stay out, so that a seed keeps its result."""
+
+WIDE = Vocabulary((*TERMINALS, *_wide_terminals()), _OPERATORS)
+"""All that can be screened. Sampling takes about three times as long as with ``CORE``."""
 
 
 class Score:
@@ -55,22 +98,29 @@ class Block:
     """DEAP type of expressions at block level."""
 
 
-@lru_cache(maxsize=1)
-def _primitives() -> tuple[gp.PrimitiveSetTyped, dict[str, type]]:
-    """The typed primitive set, derived from the table of operators, and the types by level or shape class."""
-    shapes = sorted({STATISTICS[name].shape_class for name in TERMINALS})
-    types: dict[str, type] = {"score": Score, "block": Block, **{shape: type(shape, (), {}) for shape in shapes}}
+@cache
+def _type(shape: str) -> type:
+    """The type of tensors of a shape class, one for all vocabularies."""
+    return type(shape, (), {})
+
+
+@cache
+def _primitives(words: Vocabulary) -> gp.PrimitiveSetTyped:
+    """The typed primitive set, derived from the table of operators."""
+    shapes = sorted({STATISTICS[name].shape_class for name in words.terminals})
+    types: dict[str, type] = {"score": Score, "block": Block, **{shape: _type(shape) for shape in shapes}}
+    operators = [OPERATORS[name] for name in words.operators]
     pset = gp.PrimitiveSetTyped("proxy", [], Score)
-    for name in TERMINALS:
+    for name in words.terminals:
         pset.addTerminal(name, types[STATISTICS[name].shape_class], name=name)
         if STATISTICS[name].kind in SPECTRAL_KINDS:  # whole features: no sample tells the spectrum of anything else
-            for operator in OPERATORS.values():
+            for operator in operators:
                 if operator.form is Form.SPECTRAL:
                     pset.addTerminal(name, Block, name=f"{operator.name}({name})")
-    for operator in OPERATORS.values():
+    for operator in operators:
         for label, type_ in types.items():
             level = label if label in ("score", "block") else "tensor"
-            if level not in operator.levels or operator.name in ("identity", "rank") or operator.form is Form.PRODUCT:
+            if level not in operator.levels:
                 continue
             if level == "score" and operator.form is Form.RELATIVE:
                 continue  # a discovered proxy scores a network on its own
@@ -78,7 +128,7 @@ def _primitives() -> tuple[gp.PrimitiveSetTyped, dict[str, type]]:
                 continue
             result = {"tensor": Block, "block": Score}[level] if operator.result_level(level) != level else type_
             pset.addPrimitive(operator.function, [type_] * operator.arity, result, name=f"{operator.name}:{label}")
-    return pset, types
+    return pset
 
 
 class _Fitness(base.Fitness):  # type: ignore[misc] # DEAP has no types
@@ -104,12 +154,12 @@ def _label(expression: Expression) -> str:
     return found.shape or found.level
 
 
-def _tree(expression: Expression) -> list[Any]:
-    mapping = _primitives()[0].mapping
+def _tree(expression: Expression, words: Vocabulary = WIDE) -> list[Any]:
+    mapping = _primitives(words).mapping
     if not expression.args or OPERATORS[expression.head].form is Form.SPECTRAL:
         return [mapping[to_text(expression)]]
     head = mapping[f"{expression.head}:{_label(expression.args[0])}"]
-    return [head, *(node for arg in expression.args for node in _tree(arg))]
+    return [head, *(node for arg in expression.args for node in _tree(arg, words))]
 
 
 def _expression(nodes: Sequence[Any]) -> Expression:
@@ -122,10 +172,10 @@ def _expression(nodes: Sequence[Any]) -> Expression:
     return read(iter(nodes))
 
 
-def expressible(expression: Expression) -> bool:
-    """Whether evolution's primitive set can write the expression."""
+def expressible(expression: Expression, words: Vocabulary = CORE) -> bool:
+    """Whether evolution can write the expression with a vocabulary."""
     try:
-        _tree(expression)
+        _tree(expression, words)
     except KeyError:
         return False
     return True
@@ -142,9 +192,9 @@ def _fenced(rng: random.Random) -> Iterator[None]:
         random.setstate(outer)
 
 
-def _grow(type_: type, height: int) -> list[Any]:
+def _grow(type_: type, height: int, words: Vocabulary) -> list[Any]:
     """A random tree of a type, in prefix order; inside the fence. DEAP's own needs terminals of every type."""
-    pset, _ = _primitives()
+    pset = _primitives(words)
     terminals, primitives = pset.terminals[type_], pset.primitives[type_]
     if terminals and (height <= 0 or not primitives or random.random() < _TERMINAL.get(type_, 0.5)):
         return [random.choice(terminals)]
@@ -154,7 +204,7 @@ def _grow(type_: type, height: int) -> list[Any]:
         name = random.choice(sorted({p.name.partition(":")[0] for p in primitives}))
         primitives = [p for p in primitives if p.name.partition(":")[0] == name]
     head = random.choice(primitives)
-    return [head, *(node for arg in head.args for node in _grow(arg, height - 1))]
+    return [head, *(node for arg in head.args for node in _grow(arg, height - 1, words))]
 
 
 # A block's number is more often computed from its tensors than taken from a spectrum.
@@ -165,10 +215,10 @@ def _least(type_: type) -> int:
     return 2 if type_ is Score else 1
 
 
-def random_expression(rng: random.Random, height: int) -> Expression:
+def random_expression(rng: random.Random, height: int, words: Vocabulary = CORE) -> Expression:
     """A random proxy in canonical form, of about the given height."""
     with _fenced(rng):
-        return canonical(_expression(_grow(Score, height)))
+        return canonical(_expression(_grow(Score, height, words)))
 
 
 def _graft(tree: gp.PrimitiveTree, index: int, branch: Sequence[Any]) -> list[Any]:
@@ -187,39 +237,39 @@ def _cross(a: Individual, b: Individual) -> Expression:
     return _expression(_graft(a, i, b[b.searchSubtree(j)]))
 
 
-def _regrow(a: Individual) -> Expression:
+def _regrow(a: Individual, words: Vocabulary = CORE) -> Expression:
     i = random.randrange(len(a))
-    return _expression(_graft(a, i, _grow(a[i].ret, random.randint(1, 3))))
+    return _expression(_graft(a, i, _grow(a[i].ret, random.randint(1, 3), words)))
 
 
-def _replace(a: Individual) -> Expression:
-    return _expression(gp.mutNodeReplacement(gp.PrimitiveTree(a), _primitives()[0])[0])
+def _replace(a: Individual, words: Vocabulary = CORE) -> Expression:
+    return _expression(gp.mutNodeReplacement(gp.PrimitiveTree(a), _primitives(words))[0])
 
 
-def _shrink(a: Individual) -> Expression:
+def _shrink(a: Individual, words: Vocabulary = CORE) -> Expression:
     return _expression(gp.mutShrink(gp.PrimitiveTree(a))[0])
 
 
-def _insert(a: Individual) -> Expression:
+def _insert(a: Individual, words: Vocabulary = CORE) -> Expression:
     """Put an operator above a node; its other argument is grown."""
     i = random.randrange(len(a))
     type_ = a[i].ret
-    fitting = [p for p in _primitives()[0].primitives[type_] if p.args[0] is type_]
+    fitting = [p for p in _primitives(words).primitives[type_] if p.args[0] is type_]
     if not fitting:
         return a.expression
     head = random.choice(fitting)
     place = random.randrange(head.arity)
     kept = a[a.searchSubtree(i)]
-    branches = [kept if k == place else _grow(type_, 2) for k in range(head.arity)]
+    branches = [kept if k == place else _grow(type_, 2, words) for k in range(head.arity)]
     return _expression(_graft(a, i, [head, *(node for branch in branches for node in branch)]))
 
 
-def _move(a: Individual) -> Expression:
+def _move(a: Individual, words: Vocabulary = CORE) -> Expression:
     """Take a feature at another place of the block: qkv.weight becomes fc1.weight, in all of that feature."""
     feature = random.choice(features(a.expression))
-    known = set(TERMINALS)
+    known = set(words.terminals)
     options = []
-    for pass_ in ("data", "ones"):
+    for pass_ in ("data", "ones") if words is CORE else PASSES:
         for site in (*_LINEAR, *GROUPS, "block", "attn"):
 
             def moved(name: str, pass_: str = pass_, site: str = site) -> Expression:
@@ -228,7 +278,7 @@ def _move(a: Individual) -> Expression:
                 return Expression(new.name)
 
             option = fold(feature, moved, lambda operator, args: Expression(operator.name, args))
-            if set(_leaves(option)) <= known and option != feature and expressible(option):
+            if set(_leaves(option)) <= known and option != feature and expressible(option, words):
                 options.append(option)
     return _swap(a.expression, feature, random.choice(options)) if options else a.expression
 
@@ -241,15 +291,15 @@ def _swap(e: Expression, old: Expression, new: Expression) -> Expression:
     return new if e == old else Expression(e.head, tuple(_swap(arg, old, new) for arg in e.args))
 
 
-_VARIATIONS: tuple[Callable[[Individual], Expression], ...] = (_regrow, _replace, _insert, _move, _shrink)
+_VARIATIONS: tuple[Callable[[Individual, Vocabulary], Expression], ...] = (_regrow, _replace, _insert, _move, _shrink)
 _CROSSOVER = 0.5
 
 
-def breed(parents: Sequence[Individual], rng: random.Random) -> Expression:
+def breed(parents: Sequence[Individual], rng: random.Random, words: Vocabulary = CORE) -> Expression:
     """One child in canonical form: crossover of two parents or one mutation of one. Parents are not changed."""
     with _fenced(rng):
         first, second = tools.selTournament(parents, 2, tournsize=3)
-        child = _cross(first, second) if random.random() < _CROSSOVER else random.choice(_VARIATIONS)(first)
+        child = _cross(first, second) if random.random() < _CROSSOVER else random.choice(_VARIATIONS)(first, words)
         return canonical(child)
 
 

@@ -20,7 +20,7 @@ from autoprox.errors import InputError, InterruptedRunError
 from autoprox.files import write_json
 from autoprox.language.expression import complexity
 from autoprox.language.text import parse, to_text
-from autoprox.measuring.capture import batch_of
+from autoprox.measuring.capture import batch_key
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.proxy import Proxy
 from autoprox.ranking.fitness import Fitness
@@ -101,7 +101,7 @@ class _Run:
             "split": split_hash(groups),
             "spaces": [group.space for group in groups],
             "labels": {group.space: group.label_kinds for group in groups},
-            "images": {s.dataset: batch_of(s).key for s in captures if s.dataset is not None},
+            "images": {s.dataset: batch_key(s) for s in captures if s.dataset is not None},
         }
         self.problem = problem
         self.folder = RunFolder(run_dir, "discover", {**settings.to_json(), **problem}, resume)

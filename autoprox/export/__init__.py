@@ -10,13 +10,14 @@ from autoprox.errors import InputError
 from autoprox.export._python import to_python
 from autoprox.language.expression import Expression, check_proxy, to_graph, to_json
 from autoprox.language.text import to_latex, to_text
-from primitives.operators import LEVELS, OPERATORS
+from primitives.operators import OPERATORS
 
 __all__ = ["FORMATS", "export"]
 
 _LEVEL_TITLES: Final = {
     "tensor": "tensors: one per block",
     "block": "one number per block",
+    "network": "tensors: one per network",
     "score": "one number per network",
 }
 
@@ -93,7 +94,7 @@ def _dot_lines(expression: Expression, title: str) -> Iterator[str]:
     yield "digraph proxy {"
     yield f'  label={_quoted(title)}; labelloc="t"; rankdir="BT";'
     yield '  node [shape="ellipse", fontname="sans-serif"];'
-    for level in LEVELS:
+    for level in _LEVEL_TITLES:
         nodes = [i for i in graph if graph.nodes[i]["level"] == level]
         if not nodes:
             continue

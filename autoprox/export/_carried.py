@@ -18,13 +18,13 @@ _MODULES = (functions, measurement, _standalone)
 
 @lru_cache(maxsize=1)
 def _sources() -> dict[str, str]:
-    """Source of every function and constant that a file may need, by name, in the order in which they are carried."""
+    """Source of every function, class and constant that a file may need, by name, in the order in which they are carried."""
     found: dict[str, str] = {}
     for module in _MODULES:
         text = inspect.getsource(module)
         lines = text.splitlines()
         for node in ast.parse(text).body:
-            if isinstance(node, ast.FunctionDef):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
                 found[node.name] = "\n".join(lines[first - 1 : node.end_lineno])
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):

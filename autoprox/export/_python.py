@@ -7,7 +7,7 @@ from typing import Final
 
 from autoprox import __version__
 from autoprox.export._carried import carried, imports
-from autoprox.export._tensors import Lines, TensorLines, call, tidy
+from autoprox.export._tensors import Lines, NetworkLines, TensorLines, call, tidy
 from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, features, is_relative, kind, statistics, subexpressions
 from autoprox.language.text import to_text
@@ -47,14 +47,18 @@ class _Proxy:
         self.text = to_text(expression)
         self.root = canonical(expression)
         self.order = subexpressions(self.root)
-        self.features = features(self.root)
+        found = features(self.root)
+        self.local = [e for e in found if kind(e).level == "block"]
+        self.whole = [e for e in found if kind(e).level == "score"]
+        self.features = [*self.local, *self.whole]
         self.relative = is_relative(self.root)
         self.numbers = [name for name in ARCHITECTURE_NUMBERS if Expression(name) in self.order]
         used = [STATISTICS[name] for name in statistics(self.root)]
         self.measured = sorted({(s.pass_, site, s.kind) for s in used for site in s.members})
         self.sites = [site for site in SUBMODULES if any(site == found for _, found, _ in self.measured)]
-        running = {s.pass_ for s in used if s.needs_forward}
-        self.needs_batch = "data" in running
+        running = [s for s in used if s.needs_forward]
+        self.needs_labels = any(s.pass_ == "data" for s in running)
+        self.needs_batch = any(s.runs_batch for s in running)
         self.needs_image = not self.needs_batch and (bool(running) or "flops" in self.numbers)
         self.uses: dict[Expression, int] = {}
         for e in self.order:
@@ -62,7 +66,9 @@ class _Proxy:
                 self.uses[arg] = self.uses.get(arg, 0) + 1
 
     def body(self) -> str:
-        parts = [self.constants(), self.block_features()] if self.features else []
+        parts = [self.constants()] if self.features else []
+        parts += [self.block_features()] if self.local else []
+        parts += self.network_features() if self.whole else []
         parts += [self.network_values(), self.scores()] if self.relative else [self.score()]
         return "\n\n\n".join(parts)
 
@@ -73,23 +79,41 @@ class _Proxy:
         return f"{comment}\nMEASURED = [\n{triples}]\nSITES = {{\n{paths}}}"
 
     def block_features(self) -> str:
-        tensors = TensorLines(self.features, self.uses)
+        tensors = TensorLines(self.local, self.uses)
         return _function(
             "block_features(block: dict[tuple[str, str, str], Tensor]) -> Tensor",
             "The features of one block, from what was measured in it.",
-            [*tensors.leaves, *tensors.lines, f"return torch.stack([{', '.join(self.names)}]).cpu().double()"],
+            [*tensors.leaves, *tensors.lines, _stacked(len(self.local))],
         )
+
+    def network_features(self) -> list[str]:
+        tensors = NetworkLines(self.whole, self.uses)
+        parts = [
+            _function(
+                f"{name}(block: dict[tuple[str, str, str], Tensor]) -> {result}",
+                "What one block puts beside those of the others.",
+                TensorLines([], self.uses).part(e),
+            )
+            for name, (e, result) in tensors.parts.items()
+        ]
+        head = "network_features(blocks: Sequence[dict[tuple[str, str, str], Tensor]]) -> Tensor"
+        lines = [*tensors.leaves, *tensors.lines, _stacked(len(self.whole))]
+        return [*parts, _function(head, "The features of the network as a whole.", lines)]
 
     @property
     def names(self) -> list[str]:
-        return [f"f{i + 1}" for i in range(len(self.features))]
+        return [f"f{i + 1}" for i in range(len(self.local))] + [f"w{i + 1}" for i in range(len(self.whole))]
 
     def measuring(self) -> list[str]:
         """Lines that give features (one number per block) and architecture numbers their names."""
         lines = ["if images is None:", "    images = one_image(model)"] if self.needs_image else []
         if self.features:
             lines.append("blocks = measure(model, MEASURED, SITES, images, labels)")
-            lines.append(f"{_unpacked(self.names)} = torch.stack([block_features(block) for block in blocks], 1)")
+            names = self.names[: len(self.local)]
+            if self.local:
+                lines.append(f"{_unpacked(names)} = torch.stack([block_features(block) for block in blocks], 1)")
+            if self.whole:
+                lines.append(f"{_unpacked(self.names[len(names) :])} = network_features(blocks)")
         return lines + [f"{name} = {_NUMBERS[name]}" for name in self.numbers]
 
     def arithmetic(
@@ -121,9 +145,9 @@ class _Proxy:
 
     @property
     def entries(self) -> list[Expression]:
-        """Where score level begins: reductions over blocks, and architecture numbers."""
+        """Where score level begins: reductions over blocks or of one tensor per network, and architecture numbers."""
         scores = [e for e in self.order if kind(e).level == "score"]
-        return [e for e in scores if not e.args or kind(e.args[0]).level == "block"]
+        return [e for e in scores if not e.args or kind(e.args[0]).level != "score"]
 
     def network_values(self) -> str:
         out, value = self.arithmetic(self.features, self.names)
@@ -152,10 +176,18 @@ class _Proxy:
             ],
         )
 
+    def _needs(self) -> list[tuple[str, bool]]:
+        return [
+            (_BATCH, self.needs_labels),
+            (_IMAGES, self.needs_batch),
+            (_IMAGE, self.needs_image),
+            ("Images and labels are not used.", True),
+        ]
+
     def documentation(self, title: str, remarks: Sequence[str]) -> str:
         name = "scores" if self.relative else "score"
         models = "[model, other_model]" if self.relative else "model"
-        batch = ", images, labels" if self.needs_batch else ""
+        batch = ", images, labels" if self.needs_labels else ", images" if self.needs_batch else ""
         lines = [
             f"{title.rstrip('.') or 'How good a transformer will be once trained, estimated without training'}.",
             "",
@@ -168,7 +200,7 @@ class _Proxy:
             f"    {name}({models}{batch})",
             "",
             "Compare scores of models that were initialised by one rule.",
-            _BATCH if self.needs_batch else _IMAGE if self.needs_image else "Images and labels are not used.",
+            next(text for text, needed in self._needs() if needed),
         ]
         if self.relative:
             lines.append("Scores are relative to the models that are scored together: one model alone has none.")
@@ -181,11 +213,16 @@ class _Proxy:
 
 
 _BATCH: Final = "Give all the same images, (batch, 3, height, width), and labels, (batch,) class indices."
+_IMAGES: Final = "Give all the same images, (batch, 3, height, width); labels are not used."
 _IMAGE: Final = "Labels are not used, and of the images only their size: 224 pixels if none are given."
 
 
 def _unpacked(names: Sequence[str]) -> str:
     return f"({names[0]},)" if len(names) == 1 else ", ".join(names)
+
+
+def _stacked(count: int) -> str:
+    return f"return torch.stack([{', '.join(f'f{i + 1}' for i in range(count))}]).cpu().double()"
 
 
 def _function(head: str, meaning: str, lines: Sequence[str]) -> str:

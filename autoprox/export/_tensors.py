@@ -6,10 +6,10 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 
 from autoprox.language.expression import Expression
-from primitives.operators import OPERATORS, Form, Operator
+from primitives.operators import OPERATORS, STRUCTURAL, Form, Operator
 from primitives.statistics import STATISTICS
 
-__all__ = ["Lines", "TensorLines", "call", "tidy"]
+__all__ = ["Lines", "NetworkLines", "TensorLines", "call", "tidy"]
 
 LONGEST_INLINE = 45  # characters; a longer argument gets a line and a name of its own
 LONGEST_LINE = 116
@@ -65,6 +65,8 @@ class TensorLines(Lines):
     decomposition or a matrix product needs them: one matrix for a site, a list of matrices for a group.
     """
 
+    BLOCK = "block"
+
     def __init__(self, features: Sequence[Expression], uses: Mapping[Expression, int]) -> None:
         super().__init__(uses)
         self.leaves: list[str] = []
@@ -72,8 +74,17 @@ class TensorLines(Lines):
         for e in features:
             self.fresh("f", self._reduction(e))
 
+    def part(self, e: Expression) -> list[str]:
+        """Lines that return the matrices of a tensor: one, or of a group a list."""
+        result = self._matrices(e) if _size(e) > 1 else self._matrix(e)
+        return [*self.leaves, *self.lines, f"return {tidy(result)}"]
+
     def _reduction(self, e: Expression) -> str:
         operator, x = OPERATORS[e.head], e.args[0]
+        if operator.form is Form.PATTERN:
+            if _size(x) == 1:
+                return call(operator, [self._matrix(x)])
+            return f"torch.stack([{call(operator, ['a'])} for a in {self._matrices(x)}]).sum()"
         if operator.form is not Form.SPECTRAL:
             return call(operator, [self._vector(x)])
         if ("spectrum", x) not in self.known:
@@ -101,8 +112,8 @@ class TensorLines(Lines):
     def _vector(self, e: Expression) -> str:
         def write() -> str:
             if not e.args:
-                return self._leaf(e.head, "", _flat(", ".join(_measured(e.head)), _size(e)))
-            if OPERATORS[e.head].form is Form.PRODUCT:
+                return self._leaf(e.head, "", _flat(", ".join(self._measured(e.head)), _size(e)))
+            if OPERATORS[e.head].form in STRUCTURAL:
                 return _flat(self._members(e), _size(e))
             return call(OPERATORS[e.head], [self._vector(arg) for arg in e.args])
 
@@ -111,7 +122,7 @@ class TensorLines(Lines):
     def _matrix(self, e: Expression) -> str:
         def write() -> str:
             if not e.args:
-                return self._leaf(e.head, "_matrix", _measured(e.head)[0])
+                return self._leaf(e.head, "_matrix", self._measured(e.head)[0])
             if OPERATORS[e.head].form is Form.RELATIVE:
                 return f"{call(OPERATORS[e.head], [self._vector(e.args[0])])}.view_as({self._matrix(e.args[0])})"
             return call(OPERATORS[e.head], [self._matrix(arg) for arg in e.args])
@@ -126,7 +137,7 @@ class TensorLines(Lines):
 
     def _write_matrices(self, e: Expression) -> str:
         if not e.args:
-            return self._leaf(e.head, "_matrices", f"[{', '.join(_measured(e.head))}]")
+            return self._leaf(e.head, "_matrices", f"[{', '.join(self._measured(e.head))}]")
         operator = OPERATORS[e.head]
         args = [self._matrices(arg) for arg in e.args]
         if operator.form is Form.RELATIVE:
@@ -134,6 +145,32 @@ class TensorLines(Lines):
         if len(args) == 1:
             return self.fresh("g", f"[{call(operator, ['a'])} for a in {args[0]}]")
         return self.fresh("g", f"[{call(operator, ['a', 'b'])} for a, b in zip({', '.join(args)}, strict=True)]")
+
+    def _measured(self, name: str) -> list[str]:
+        statistic = STATISTICS[name]
+        return [f'{self.BLOCK}["{statistic.pass_}", "{site}", "{statistic.kind}"]' for site in statistic.members]
+
+
+class NetworkLines(TensorLines):
+    """The same for one tensor per network; what is joined of each block is a function of its own, by name in ``parts``."""
+
+    BLOCK = "blocks[0]"
+
+    def __init__(self, features: Sequence[Expression], uses: Mapping[Expression, int]) -> None:
+        self.parts: dict[str, tuple[Expression, str]] = {}
+        super().__init__(features, uses)
+
+    def _matrix(self, e: Expression) -> str:
+        if e.args and OPERATORS[e.head].form is Form.JOIN:
+            return self.once("matrix", e, "m", lambda: self._joined(e))
+        return super()._matrix(e)
+
+    def _joined(self, e: Expression) -> str:
+        name = f"part_{len(self.parts) + 1}"
+        group = _size(e.args[0]) > 1
+        self.parts[name] = (e.args[0], "list[Tensor]" if group else "Tensor")
+        every = f"m for block in blocks for m in {name}(block)" if group else f"{name}(block) for block in blocks"
+        return call(OPERATORS[e.head], [f"*[{every}]"])
 
 
 def _flat(members: str, size: int) -> str:
@@ -143,10 +180,7 @@ def _flat(members: str, size: int) -> str:
 def _size(e: Expression) -> int:
     """Number of matrices of a tensor-level expression."""
     while e.args:
+        if OPERATORS[e.head].form is Form.JOIN:
+            return 1
         e = e.args[0]
     return len(STATISTICS[e.head].members)
-
-
-def _measured(name: str) -> list[str]:
-    statistic = STATISTICS[name]
-    return [f'block["{statistic.pass_}", "{site}", "{statistic.kind}"]' for site in statistic.members]

@@ -34,8 +34,14 @@ def is_nonnegative(expression: Expression) -> bool:
         return True
     if operator.name == "maximum":
         return any(map(is_nonnegative, expression.args))
-    keeps = operator.name in ("add", "mul", "div", "minimum", "matmul", "sum", "mean", "max", "min")
+    keeps = operator.name in _KEEP_NONNEGATIVE
     return keeps and all(map(is_nonnegative, expression.args))
+
+
+_KEEP_NONNEGATIVE = (
+    *("add", "mul", "div", "minimum", "matmul", "sum", "mean", "max", "min"),
+    *("transpose", "rowsum", "rowmean", "rowmax", "join"),
+)
 
 
 def _node(operator: Operator, *args: Expression) -> Expression:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import networkx as nx
 
 from autoprox.errors import InputError
-from primitives.operators import LEVELS, OPERATORS, Form, Operator
+from primitives.operators import DOWN, LEVELS, OPERATORS, Form, Operator
 from primitives.statistics import ARCHITECTURE_NUMBERS, STATISTICS
 
 __all__ = [
@@ -48,7 +48,7 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a sub-expression is: its level and, at tensor level, the class of its shape."""
+    """What a sub-expression is: its level and, at tensor and network level, the class of its shape."""
 
     level: str
     shape: str = ""
@@ -100,7 +100,10 @@ def kind(expression: Expression) -> Kind:
 
 
 def _leaf_kind(name: str) -> Kind:
-    return Kind("score") if name in ARCHITECTURE_NUMBERS else Kind("tensor", STATISTICS[name].shape_class)
+    if name in ARCHITECTURE_NUMBERS:
+        return Kind("score")
+    statistic = STATISTICS[name]
+    return Kind("network" if statistic.of_network else "tensor", statistic.shape_class)
 
 
 def _node_kind(operator: Operator, args: tuple[Kind, ...]) -> Kind:
@@ -108,7 +111,7 @@ def _node_kind(operator: Operator, args: tuple[Kind, ...]) -> Kind:
     for arg in args:
         if arg.level not in operator.levels:
             raise InputError(
-                f"{shown} takes {' or '.join(operator.levels)} level, not {arg.level} level "
+                f"{shown} takes {' or '.join(level for level in operator.levels if level != 'network')} level, not {arg.level} level "
                 f"({_LEVEL_MEANING[arg.level]}); {_ADVICE[arg.level]}"
             )
     if len(args) == 2 and args[0] != args[1]:
@@ -122,21 +125,41 @@ def _node_kind(operator: Operator, args: tuple[Kind, ...]) -> Kind:
             f"{shown} joins tensors of one shape, found {left.shape} and {right.shape}; "
             "reduce each to one number per block first, for instance with mean"
         )
-    if operator.form is Form.PRODUCT:
-        return Kind("tensor", f"{args[0].shape} product")
     level = operator.result_level(args[0].level)
-    return Kind(level, args[0].shape if level == "tensor" else "")
+    return Kind(level, _shape(operator, args[0].shape) if level in _WITH_SHAPE else "")
+
+
+_WITH_SHAPE = ("tensor", "network")
+_SHAPE_WORDS = {
+    Form.PRODUCT: "product",
+    Form.TRANSPOSE: "transpose",
+    Form.ROWS: "rows",
+    Form.KERNEL: "kernel",
+    Form.JOIN: "join",
+}
+
+
+def _shape(operator: Operator, shape: str) -> str:
+    """The class of a result's shape: that of the argument with a word for what changed it."""
+    if operator.form not in _SHAPE_WORDS:
+        return shape
+    word = _SHAPE_WORDS[operator.form]
+    if operator.form is Form.TRANSPOSE and shape.endswith(f" {word}"):
+        return shape.removesuffix(f" {word}")
+    return shape if operator.form is Form.ROWS and shape.endswith(f" {word}") else f"{shape} {word}"
 
 
 _LEVEL_MEANING = {
     "tensor": "one tensor per block",
     "block": "one number per block",
     "score": "one number per network",
+    "network": "one tensor per network",
 }
 _ADVICE = {
     "tensor": "reduce it to one number per block first, for instance with mean",
     "block": "use it on a tensor, before the reduction to one number per block",
     "score": "use it before the last reduction",
+    "network": "reduce it to one number per network first, for instance with mean",
 }
 
 
@@ -161,11 +184,14 @@ def check_proxy(expression: Expression) -> Expression:
 
 
 def features(expression: Expression) -> list[Expression]:
-    """The tensor-to-block sub-expressions: all that has to be measured on networks; the rest is arithmetic on these."""
+    """The sub-expressions that reduce a tensor: all that has to be measured on networks; the rest is arithmetic on these.
+
+    Those of a tensor per block are at block level, those of a tensor per network at score level.
+    """
     return [
         e
         for e in subexpressions(expression)
-        if e.args and OPERATORS[e.head].form in (Form.REDUCTION, Form.SPECTRAL) and kind(e.args[0]).level == "tensor"
+        if e.args and OPERATORS[e.head].form in DOWN and kind(e.args[0]).level in _WITH_SHAPE
     ]
 
 

@@ -164,13 +164,15 @@ def to_latex(expression: Expression) -> str:
             return rf"\mathrm{{{name}}}", _LATEX_SYMBOL, "score"
         statistic = STATISTICS[name]
         upper = "" if statistic.pass_ == "data" else rf"^{{\mathrm{{{statistic.pass_}}}}}"
-        return _SYMBOLS[statistic.kind] + rf"_{{\mathrm{{{statistic.site}}}}}" + upper, _LATEX_SYMBOL, "tensor"
+        site = statistic.site.replace("_", r"\_")
+        level = "network" if statistic.of_network else "tensor"
+        return _SYMBOLS[statistic.kind] + rf"_{{\mathrm{{{site}}}}}" + upper, _LATEX_SYMBOL, level
 
     def node(operator: Operator, args: tuple[tuple[str, int, str], ...]) -> tuple[str, int, str]:
         precedence, *least = _LATEX.get(operator.name, _LATEX_FUNCTION)
         parts = [_bracket(arg[:2], limit, r"\left({}\right)") for arg, limit in zip(args, least, strict=False)]
         level = args[0][2]
-        template = operator.latex.replace(r"\cdot", r"\odot") if level == "tensor" else operator.latex
+        template = operator.latex.replace(r"\cdot", r"\odot") if level in ("tensor", "network") else operator.latex
         return template.format(*parts), precedence, operator.result_level(level)
 
     return fold(expression, leaf, node)[0]
@@ -188,6 +190,8 @@ _LATEX = {
     "mul": (3, 3, 4),
     "matmul": (4, _LATEX_SYMBOL, _LATEX_SYMBOL),
     "logdet": (5, _LATEX_SYMBOL),
+    "transpose": (4, _LATEX_SYMBOL),
+    "logvolume": (4, _LATEX_SYMBOL),
     "identity": (0, 0),
 }
 _SYMBOLS = {
@@ -197,4 +201,11 @@ _SYMBOLS = {
     "output": "Y",
     "output_grad": r"\nabla Y",
     "map": "A",
+    "hvp": r"H \nabla W",
+    "input_grad": r"\nabla X",
+    "response": r"\tilde{Y}",
+    "gate_grad": r"\nabla g",
+    "head_grad": r"\nabla h",
+    "grads": r"\nabla^{(i)} W",
+    "jacobian": "J",
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -20,16 +20,17 @@ from torch import Tensor
 
 from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped
-from autoprox.language.expression import Expression, statistics
+from autoprox.language.expression import Expression, kind, statistics
 from autoprox.measuring.images import CLASSES, Batch, image_batch, noise_batch
-from autoprox.measuring.tensors import Tensors, block_values
-from autoprox.spaces import Init, get_space
+from autoprox.measuring.tensors import Tensors, block_values, network_values
+from autoprox.spaces import IMAGE_SIZE, Init, Space, get_space
 from primitives.measurement import measure
 from primitives.statistics import STATISTICS, SUBMODULES, Statistic
 
 __all__ = [
     "CaptureSettings",
     "Network",
+    "batch_key",
     "batch_of",
     "block_features",
     "capture",
@@ -47,8 +48,8 @@ class CaptureSettings:
     """All that a captured number depends on besides the network and the expression.
 
     Attributes:
-        batch_size: images in the batch of the ``data`` pass; the ``ones`` pass always runs one.
-        classes: outputs of the classifier.
+        batch_size: images in the batch of the ``data`` and ``logits`` passes; the others always run one.
+        classes: outputs of the classifier; None: those of the space.
         seed: of the initial weights, of the batch and of what a sample takes.
         init: ``shared``, slices of one source of noise per space, or ``fresh`` noise for each architecture.
         dataset, data_root: real training images of a data set in a local folder; None: standard normal noise images
@@ -57,7 +58,7 @@ class CaptureSettings:
     """
 
     batch_size: int = 8
-    classes: int = 100
+    classes: int | None = None
     seed: int = 0
     init: Init = "shared"
     dataset: str | None = None
@@ -74,15 +75,15 @@ class CaptureSettings:
 
     def key(self) -> str:
         """Identity in the memo: the content of the batch counts, not where it lies."""
-        return json.dumps({**self.to_json(), "batch": batch_of(self).key}, sort_keys=True)
+        return json.dumps({**self.to_json(), "batch": batch_key(self)}, sort_keys=True)
 
     def for_features(self, features: Iterable[Expression]) -> CaptureSettings:
         """The part of the settings that these features depend on, so that a change elsewhere leaves the memo warm."""
-        passes = {s.pass_ for f in features for s in map(STATISTICS.__getitem__, statistics(f)) if s.needs_forward}
-        if "data" in passes:
+        run = [s for f in features for s in map(STATISTICS.__getitem__, statistics(f)) if s.needs_forward]
+        if any(s.runs_batch for s in run):
             return self
         plain = replace(self, batch_size=1, dataset=None, data_root=None)
-        return plain if passes else replace(plain, classes=CaptureSettings.classes)  # blocks do not know the classes
+        return plain if run else replace(plain, classes=None)  # blocks do not know the classes
 
 
 def settings_for(settings: CaptureSettings, dataset: str | None) -> CaptureSettings:
@@ -90,17 +91,28 @@ def settings_for(settings: CaptureSettings, dataset: str | None) -> CaptureSetti
     if settings.data_root is None or dataset is None:
         return settings
     if dataset not in CLASSES:
-        raise InputError(f"images of {dataset!r} cannot be read; a data root can hold {', '.join(CLASSES)}")
+        raise InputError(f"images of {dataset!r} cannot be read; there are images of {', '.join(CLASSES)}")
     return replace(settings, dataset=dataset, classes=CLASSES[dataset])
 
 
-@lru_cache(maxsize=4)  # the data sets of a table and the one image of the ones pass; 128 images are 77 MB
-def batch_of(settings: CaptureSettings) -> Batch:
-    """The batch that the settings describe, read or drawn once per process."""
+def batch_of(settings: CaptureSettings, space: Space) -> Batch:
+    """The batch that the settings describe for networks of the space, read or drawn once per process."""
+    return _batch(settings, space.outputs(settings.classes), space.image_size)
+
+
+def batch_key(settings: CaptureSettings) -> str | None:
+    """Identity of the real images that the settings describe, which are read for it; None: noise."""
+    if settings.dataset is None or settings.data_root is None:
+        return None
+    return _batch(settings, CLASSES[settings.dataset], IMAGE_SIZE).key
+
+
+@lru_cache(maxsize=4)  # the data sets of a table and the one image of the ones pass; 128 images of 224 px are 77 MB
+def _batch(settings: CaptureSettings, classes: int, pixels: int) -> Batch:
     with _within_memory(settings):
         if settings.dataset is not None and settings.data_root is not None:
-            return image_batch(settings.dataset, settings.data_root, settings.batch_size, settings.seed)
-        return noise_batch(settings.batch_size, settings.classes, settings.seed)
+            return image_batch(settings.dataset, settings.data_root, settings.batch_size, settings.seed, pixels)
+        return noise_batch(settings.batch_size, classes, settings.seed, pixels)
 
 
 @contextmanager
@@ -154,7 +166,7 @@ def capture(network: Network, names: Sequence[str], settings: CaptureSettings) -
     # on a GPU: the same bits every time, and full float32 in convolutions, as everywhere else
     with _within_memory(settings), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         if any(STATISTICS[name].needs_forward for name in names):
-            batch = batch_of(settings)
+            batch = batch_of(settings, space)
             images, labels = batch.images.to(device), batch.labels.to(device)
         measured = measure(model, _triples(names), SUBMODULES, images, labels)
     return [{Statistic(*triple).name: value for triple, value in block.items()} for block in measured]
@@ -172,22 +184,26 @@ def block_features(
     """Measure features exactly: each statistic is read once for all of them.
 
     Returns:
-        {feature: (blocks,) float64}.
+        {feature: (blocks,) float64}; (1,) for a feature of one tensor per network.
     """
     names = sorted({name for feature in features for name in statistics(feature)})
     blocks = capture(network, names, settings)
+    whole = [feature for feature in features if kind(feature).level == "score"]
+    local = [feature for feature in features if feature not in whole]
     columns: dict[Expression, list[float]] = {feature: [] for feature in features}
     with torch.no_grad():
+        for feature, value in (network_values(whole, [_leaf(block) for block in blocks]) if whole else {}).items():
+            columns[feature].append(float(value))
         for i, block in enumerate(blocks):
-
-            def leaf(name: str, block: dict[str, Tensor] = block) -> Tensors:
-                return Tensors(tuple(member.unsqueeze(0) for member in grouped(block, name)))
-
-            values = block_values(features, leaf)
-            for feature, value in values.items():
+            for feature, value in block_values(local, _leaf(block)).items():
                 columns[feature].append(float(value))
             blocks[i] = {}  # frees the block's tensors
     return {feature: np.array(values) for feature, values in columns.items()}
+
+
+def _leaf(block: dict[str, Tensor]) -> Callable[[str], Tensors]:
+    """The tensors of a statistic of one block, by name."""
+    return lambda name: Tensors(tuple(member.unsqueeze(0) for member in grouped(block, name)))
 
 
 def architecture_digest(network: Network) -> str:

@@ -2,8 +2,8 @@
 
 Reductions of the plain statistics are kept exactly; of anything computed from them element by element a screened number
 is an estimate, with sums scaled to the full size. Singular values cannot be estimated from a part of a matrix, so only
-those of plain weights and gradients are there. Screening decides which candidates are worth an exact measurement and
-nothing else.
+those of plain weights and gradients are there; and what compares rows or joins blocks has to see whole matrices, so it
+can only be measured exactly. Screening decides which candidates are worth an exact measurement and nothing else.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from torch import Tensor
 
 from autoprox.errors import InputError, MissingError
 from autoprox.files import replacing
-from autoprox.language.expression import Expression, statistics, subexpressions
+from autoprox.language.expression import Expression, kind, statistics, subexpressions
 from autoprox.language.text import to_text
 from autoprox.measuring.capture import CaptureSettings, Network, architecture_digest, capture, grouped
 from autoprox.measuring.tensors import Tensors, block_values
 from autoprox.measuring.workers import Progress, Workers, silent
-from primitives.operators import OPERATORS, Form
+from primitives.operators import OPERATORS, STRUCTURAL, Form
 from primitives.statistics import STATISTICS
 
 __all__ = ["ELEMENTS", "SAMPLES", "SPECTRAL_KINDS", "Screen", "take_samples"]
@@ -38,7 +38,12 @@ ELEMENTS = 1024
 SPECTRAL_KINDS = ("weight", "grad")  # kinds of statistics whose spectral reductions are kept
 SAMPLES = Path("cache") / "samples"  # below the home folder
 _CHUNK = 8  # networks evaluated together: their rows of one statistic stay in a core's cache
-_GENERATION = 3
+_GENERATION = 4
+_WHOLE = (
+    Form.SPECTRAL,
+    Form.PATTERN,
+    *STRUCTURAL,
+)  # forms that say nothing about a matrix from a sample of its elements
 
 
 def plain_features(name: str) -> list[Expression]:
@@ -179,7 +184,7 @@ class Screen:
         estimated = [feature for feature in features if feature not in exact]
         for feature in estimated:
             for e in subexpressions(feature):
-                if e.args and OPERATORS[e.head].form in (Form.SPECTRAL, Form.PRODUCT):
+                if (e.args and OPERATORS[e.head].form in _WHOLE) or kind(e).level == "network":
                     raise InputError(f"{to_text(e)} can only be measured exactly, not on samples")
             for name in statistics(feature):  # read before the threads start
                 self._rows(f"{name}|elements"), self._rows(f"{name}|count")

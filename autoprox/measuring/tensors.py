@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from autoprox.errors import InputError
 from autoprox.language.expression import Expression
+from autoprox.language.text import to_text
 from primitives.operators import OPERATORS, Form
 
-__all__ = ["Tensors", "block_values"]
+__all__ = ["Tensors", "block_values", "network_values"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class Tensors:
         parts = torch.split(flat, sizes, 1)
         return Tensors(tuple(p.reshape(m.shape) for p, m in zip(parts, self.members, strict=True)), self.count)
 
+    def reduced(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """Sum over the members of what a function of a matrix makes of each, (rows,)."""
+        return torch.stack([function(member) for member in self.members]).sum(0)
+
     def singular_values(self) -> Tensor:
         """Singular values of all members, (rows, values); NaN in rows that are not finite."""
         finite = torch.stack([member.isfinite().flatten(1).all(-1) for member in self.members]).all(0)
@@ -45,6 +51,38 @@ class Tensors:
         clean = (torch.where(finite[:, None, None], member, 0.0) for member in self.members)
         values = torch.cat([torch.linalg.svdvals(member) for member in clean], 1)
         return torch.where(finite[:, None], values, torch.nan)
+
+
+class _Evaluator:
+    """Evaluates tensors and their reductions, each part once."""
+
+    def __init__(self, leaf: Callable[[str], Tensors], blocks: Sequence[_Evaluator] = ()) -> None:
+        self._leaf = leaf
+        self._blocks = blocks
+        self._tensors: dict[Expression, Tensors] = {}
+        self._spectra: dict[Expression, Tensor] = {}
+
+    def tensors(self, e: Expression) -> Tensors:
+        if e not in self._tensors:
+            if not e.args:
+                self._tensors[e] = self._leaf(e.head)
+            elif OPERATORS[e.head].form is Form.JOIN:
+                self._tensors[e] = _joined(e, [block.tensors(e.args[0]) for block in self._blocks])
+            else:
+                self._tensors[e] = _apply(e, [self.tensors(arg) for arg in e.args])
+        return self._tensors[e]
+
+    def reduction(self, e: Expression) -> Tensor:
+        operator, argument = OPERATORS[e.head], e.args[0]
+        x = self.tensors(argument)
+        if operator.form is Form.SPECTRAL:
+            if argument not in self._spectra:  # decomposed once for all spectral reductions
+                self._spectra[argument] = x.singular_values()
+            return operator.function(self._spectra[argument]).double()
+        if operator.form is Form.PATTERN:
+            return x.reduced(operator.function).double()
+        value = operator.function(x.flat()).double()
+        return value if x.count is None or operator.rescale is None else operator.rescale(value, x.count.double())
 
 
 def block_values(features: Iterable[Expression], leaf: Callable[[str], Tensors]) -> dict[Expression, Tensor]:
@@ -57,25 +95,38 @@ def block_values(features: Iterable[Expression], leaf: Callable[[str], Tensors])
     Returns:
         For each feature one number per row, (rows,) float64. NaN and infinities stay what they are.
     """
-    tensors: dict[Expression, Tensors] = {}
-    spectra: dict[Expression, Tensor] = {}
+    evaluator = _Evaluator(leaf)
+    return {e: evaluator.reduction(e) for e in features}
 
-    def evaluate(e: Expression) -> Tensors:
-        if e not in tensors:
-            tensors[e] = _apply(e, [evaluate(arg) for arg in e.args]) if e.args else leaf(e.head)
-        return tensors[e]
 
-    def reduce(e: Expression) -> Tensor:
-        operator, argument = OPERATORS[e.head], e.args[0]
-        x = evaluate(argument)
-        if operator.form is Form.SPECTRAL:
-            if argument not in spectra:  # decomposed once for all spectral reductions
-                spectra[argument] = x.singular_values()
-            return operator.function(spectra[argument]).double()
-        value = operator.function(x.flat()).double()
-        return value if x.count is None or operator.rescale is None else operator.rescale(value, x.count.double())
+def network_values(
+    features: Iterable[Expression], leaves: Sequence[Callable[[str], Tensors]]
+) -> dict[Expression, Tensor]:
+    """Evaluate features of one tensor per network: expressions from network to score level.
 
-    return {e: reduce(e) for e in features}
+    Args:
+        features: the expressions, best in canonical form.
+        leaves: for each block the tensors of a statistic, by name, one row each; a network's own are in all of them.
+
+    Returns:
+        For each feature one number, (1,) float64.
+
+    Raises:
+        InputError: the matrices of the blocks do not have one height, so that they cannot be joined.
+    """
+    evaluator = _Evaluator(leaves[0], [_Evaluator(leaf) for leaf in leaves])
+    return {e: evaluator.reduction(e) for e in features}
+
+
+def _joined(e: Expression, blocks: Sequence[Tensors]) -> Tensors:
+    members = [member for block in blocks for member in block.members]
+    heights = sorted({member.shape[1] for member in members})
+    if len(heights) > 1:
+        raise InputError(
+            f"{to_text(e)} puts matrices side by side, and these have {' and '.join(map(str, heights))} rows; "
+            "join statistics with one row an image, such as gelu.response"
+        )
+    return Tensors((OPERATORS[e.head].function(*members),))
 
 
 def _apply(e: Expression, args: list[Tensors]) -> Tensors:

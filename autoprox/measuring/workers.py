@@ -6,12 +6,13 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from autoprox.errors import InputError, MissingError
 
@@ -79,24 +80,40 @@ class Workers:
             _single_thread()
             yield from map(function, tasks)
             return
-        if self._pool is None:
-            # spawn, not fork: a forked torch may hang, and a GPU cannot be used after a fork
-            self._pool = ProcessPoolExecutor(self.count, mp_context=get_context("spawn"), initializer=_start)
-        waiting: deque[Future[Any]] = deque()
+        pool = self._started()
         source = iter(tasks)
         try:
-            for task in source:
-                waiting.append(self._pool.submit(function, task))
-                if len(waiting) >= 4 * self.count:
-                    break
+            waiting = deque(pool.submit(function, task) for task in islice(source, 4 * self.count))
             while waiting:
-                result: T = waiting.popleft().result()
-                for task in source:
-                    waiting.append(self._pool.submit(function, task))
-                    break
+                result = waiting.popleft().result()
+                waiting += [pool.submit(function, task) for task in islice(source, 1)]
                 yield result
         except (BrokenProcessPool, BrokenPipeError) as error:  # timing decides which of the two is seen
             raise MissingError(_LOST) from error
+
+    def completed(self, function: Callable[[Task], T], tasks: Sequence[Task]) -> Iterator[T]:
+        """Yield function(task) as soon as each ends, in any order; one task a worker is in flight."""
+        if self.count == 1 or len(tasks) <= 1:
+            _single_thread()
+            yield from map(function, tasks)
+            return
+        pool = self._started()
+        source = iter(tasks)
+        try:
+            running = {pool.submit(function, task) for task in islice(source, self.count)}
+            while running:
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                running |= {pool.submit(function, task) for task in islice(source, len(ended))}
+                for future in ended:
+                    yield future.result()
+        except (BrokenProcessPool, BrokenPipeError) as error:
+            raise MissingError(_LOST) from error
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # spawn, not fork: a forked torch may hang, and a GPU cannot be used after a fork
+            self._pool = ProcessPoolExecutor(self.count, mp_context=get_context("spawn"), initializer=_start)
+        return self._pool
 
 
 _LOST = (

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoprox.language.expression import Expression, features
+from autoprox.language.expression import Expression, features, kind
 from autoprox.language.text import to_text
 from autoprox.measuring.measure import BlockValues
 from primitives.operators import OPERATORS, Form
@@ -36,7 +36,7 @@ class Population:
 
     Args:
         numbers: {architecture number: (networks,)}; see ``primitives.statistics.ARCHITECTURE_NUMBERS``.
-        values: for each network {feature: (blocks,)}; more can be added.
+        values: for each network {feature: (blocks,), or (1,) of one tensor per network}; more can be added.
     """
 
     def __init__(self, numbers: Mapping[str, Sequence[float]], values: Sequence[BlockValues] = ()) -> None:
@@ -89,7 +89,8 @@ class Population:
         if e in memo:
             return memo[e]
         if e in self._features:
-            memo[e] = self._features[e]
+            kept = self._features[e]
+            memo[e] = [self._ordered([part[:, 0] for part in kept])] if kind(e).level == "score" else kept
             return memo[e]
         if not e.args:
             memo[e] = [self._numbers[e.head]]
@@ -101,13 +102,17 @@ class Population:
                 if _constant(parts):
                     raise _UnusableError(f"the branch {to_text(arg)} is constant over the networks")
         values = [operator.function(*parts) for parts in zip(*args, strict=True)]
-        if operator.form is Form.REDUCTION:  # block to score: back into the order of the networks
-            score = torch.empty(self.size, dtype=torch.float64)
-            for group, part in zip(self._groups, values, strict=True):
-                score[group] = part
-            values = [score]
+        if operator.form is Form.REDUCTION:  # block to score
+            values = [self._ordered(values)]
         memo[e] = values
         return values
+
+    def _ordered(self, parts: Sequence[Tensor]) -> Tensor:
+        """One number per network, group by group, back into the order of the networks."""
+        score = torch.empty(self.size, dtype=torch.float64)
+        for group, part in zip(self._groups, parts, strict=True):
+            score[group] = part
+        return score
 
 
 class _UnusableError(Exception):

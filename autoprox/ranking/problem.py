@@ -75,7 +75,7 @@ class Group:
         return Group(self.space, self.networks, labels, self.label_kinds, self.numbers)
 
 
-def numbers_of(networks: Sequence[Network], classes: int = 100) -> dict[str, list[float]]:
+def numbers_of(networks: Sequence[Network], classes: int | None = None) -> dict[str, list[float]]:
     """Architecture numbers in closed form; nothing is built."""
     rows = []
     for name, key in networks:

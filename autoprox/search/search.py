@@ -120,7 +120,7 @@ class Found:
         provenance = {
             "proxy": to_text(self.proxy),
             **self.settings.to_json(),
-            "classes": self.settings.capture.classes,
+            "classes": get_space(self.settings.space).outputs(self.settings.capture.classes),
             "evaluated": self.evaluations,
             "invalid": self.invalid,
             "exhausted": self.exhausted,
@@ -159,7 +159,7 @@ def search(
     """
     settings.check()
     space = get_space(settings.space)
-    budget = Budget(space, settings.capture.classes, settings.max_params, settings.max_flops)
+    budget = Budget(space, space.outputs(settings.capture.classes), settings.max_params, settings.max_flops)
     budget.check(np.random.default_rng([settings.seed, 1]))
     scorer = Scorer(proxy, settings.capture, store, workers)
     folder = RunFolder(run_dir, "search", _identity(scorer.proxy, settings), resume)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["IMAGE_SIZE", "Architecture", "Init", "LinearInit", "Space"]
+__all__ = ["EMBEDDING_STD", "IMAGE_SIZE", "Architecture", "Init", "LinearInit", "Space"]
 
 Architecture: TypeAlias = Any
 """One frozen record of choices. Each family has its own dataclass; only the space that made one can read it."""
@@ -23,7 +23,10 @@ Init: TypeAlias = Literal["shared", "fresh"]
 LinearInit: TypeAlias = Literal["trunc-normal", "default"]
 
 IMAGE_SIZE = 224
-"""Side of the square input image in pixels, for every space."""
+"""Side of the square input image in pixels, unless a space has its own."""
+
+EMBEDDING_STD = 0.02
+"""Standard deviation of initial tokens and positions, unless a space has its own."""
 
 T = TypeVar("T")
 
@@ -33,8 +36,14 @@ class Space(ABC):
 
     name: str
     description: str
+    image_size: int
+    """Side of the square input image in pixels."""
+    classes: int
+    """Outputs of the classifier unless a number is given."""
     linear_init: LinearInit
     """How the family initialises its Linear layers; the other layers follow one rule (`initialisation.rules`)."""
+    embedding_std: float
+    """Standard deviation of the initial tokens and positions."""
 
     @abstractmethod
     def parse(self, record: Mapping[str, object], /) -> Architecture:
@@ -57,12 +66,12 @@ class Space(ABC):
         """A valid architecture with every choice taken from one of the two parents."""
 
     @abstractmethod
-    def params(self, architecture: Architecture, classes: int = 100) -> int:
+    def params(self, architecture: Architecture, classes: int | None = None) -> int:
         """Number of trainable parameters, in closed form."""
 
     @abstractmethod
-    def flops(self, architecture: Architecture, classes: int = 100) -> int:
-        """Multiply-accumulates of one 224 px image, which the field calls FLOPs: matrix products (attention's two
+    def flops(self, architecture: Architecture, classes: int | None = None) -> int:
+        """Multiply-accumulates of one image, which the field calls FLOPs: matrix products (attention's two
         among them) and convolutions, without biases, norms, softmax and activations."""
 
     @abstractmethod
@@ -75,7 +84,7 @@ class Space(ABC):
 
     @abstractmethod
     def largest(self) -> Architecture:
-        """The elementwise largest architecture: every network's tensors are leading slices of its tensors."""
+        """The elementwise largest architecture, which has the most parameters."""
 
     @abstractmethod
     def smallest(self, count: Literal["params", "flops"] = "params") -> Architecture:
@@ -93,21 +102,28 @@ class Space(ABC):
     def _assemble(self, architecture: Architecture, classes: int) -> torch.nn.Module:
         """The family's module on torch's current default device, its values unspecified."""
 
+    def covering(self) -> tuple[Architecture, ...]:
+        """Architectures whose tensors bound those of every network, side by side, by the largest of them."""
+        return (self.largest(),)
+
     def key(self, architecture: Architecture) -> str:
         """Canonical text of an architecture: compact JSON with sorted keys; equal if and only if they are."""
         return json.dumps(self.to_json(architecture), sort_keys=True, separators=(",", ":"))
 
-    def skeleton(self, architecture: Architecture, classes: int = 100) -> torch.nn.Module:
+    def skeleton(self, architecture: Architecture, classes: int | None = None) -> torch.nn.Module:
         """The network on torch's meta device: all shapes, no memory and no values."""
         import torch
 
+        classes = self.outputs(classes)
         if classes < 1:
             raise InputError(f"{self.name}: the number of classes must be at least 1, but is {classes}")
         with torch.device("meta"):
             return self._assemble(architecture, classes)
 
-    def network(self, architecture: Architecture, classes: int, seed: int, init: Init = "shared") -> torch.nn.Module:
-        """An initialised network in evaluation mode, on the CPU, in float32: images (B, 3, 224, 224) -> (B, classes).
+    def network(
+        self, architecture: Architecture, classes: int | None, seed: int, init: Init = "shared"
+    ) -> torch.nn.Module:
+        """An initialised network in evaluation mode, on the CPU, in float32: images (B, 3, side, side) -> (B, classes).
 
         With `init="shared"` all networks of the space and seed take slices of one noise; with `"fresh"` each
         architecture has its own. The values depend on the arguments alone, never on torch's global generator.
@@ -118,14 +134,18 @@ class Space(ABC):
             raise InputError(f"{self.name}: init must be 'shared' or 'fresh', but is {init!r}")
         noise: initialisation.Noise
         if init == "shared":
-            noise = initialisation.shared_noise(self, seed, max(classes, initialisation.LARGEST_HEAD))
+            noise = initialisation.shared_noise(self, seed, max(self.outputs(classes), initialisation.LARGEST_HEAD))
         else:
             noise = initialisation.FreshNoise(seed, self.name, self.key(architecture))
         model = self.skeleton(architecture, classes).to_empty(device="cpu")
-        initialisation.initialise(model, self.linear_init, noise)
+        initialisation.initialise(model, self, noise)
         return model.eval()
 
-    def build(self, architecture: Architecture, classes: int = 100) -> torch.nn.Module:
+    def outputs(self, classes: int | None) -> int:
+        """The number of classes that is meant: the space's own for None."""
+        return self.classes if classes is None else classes
+
+    def build(self, architecture: Architecture, classes: int | None = None) -> torch.nn.Module:
         """The network in training mode, with its family's published initialisation (`network`, fresh, seed 0)."""
         return self.network(architecture, classes, seed=0, init="fresh").train()
 
@@ -154,12 +174,18 @@ def read_choice(space: str, field: str, value: object, choices: Sequence[T]) -> 
     raise InputError(f"{space} architecture: {field} must be one of {comma(choices)}, found {reprlib.repr(value)}")
 
 
+def read_list(space: str, field: str, values: object, length: int) -> Sequence[object]:
+    """A list of that length, its values as they are."""
+    if not isinstance(values, list | tuple) or len(values) != length:
+        found = f"{len(values)} values" if isinstance(values, list | tuple) else reprlib.repr(values)
+        raise InputError(f"{space} architecture: {field} must be a list of {length} values, found {found}")
+    return values
+
+
 def read_choices(space: str, field: str, values: object, choices: Sequence[Sequence[T]]) -> tuple[T, ...]:
     """A list with one value for each of the given choices."""
-    if not isinstance(values, list | tuple) or len(values) != len(choices):
-        found = f"{len(values)} values" if isinstance(values, list | tuple) else reprlib.repr(values)
-        raise InputError(f"{space} architecture: {field} must be a list of {len(choices)} values, found {found}")
-    return tuple(read_choice(space, f"{field}[{i}]", value, choices[i]) for i, value in enumerate(values))
+    found = read_list(space, field, values, len(choices))
+    return tuple(read_choice(space, f"{field}[{i}]", value, choices[i]) for i, value in enumerate(found))
 
 
 def comma(values: Sequence[object]) -> str:
@@ -177,12 +203,20 @@ def pick_other(rng: np.random.Generator, choices: Sequence[T], current: T) -> T:
     return pick(rng, [choice for choice in choices if choice != current])
 
 
-def block_params(dim: int, hidden: int) -> int:
-    """Parameters of one pre-norm block: two LayerNorms, fused qkv and proj, fc1 and fc2, all with biases."""
-    norms, attention = 4 * dim, 4 * dim * dim + 4 * dim
+def block_params(dim: int, hidden: int, width: int | None = None) -> int:
+    """Parameters of one pre-norm block: two LayerNorms, fused qkv and proj, fc1 and fc2, all with biases.
+
+    `width` is that of all heads together: of the queries, of the keys and of the values (None: dim).
+    """
+    width = dim if width is None else width
+    norms, attention = 4 * dim, 3 * width * (dim + 1) + dim * (width + 1)
     return norms + attention + 2 * dim * hidden + hidden + dim
 
 
-def block_macs(dim: int, hidden: int, tokens: int) -> int:
-    """Multiply-accumulates of one block on one image; the number of heads does not change them."""
-    return tokens * (4 * dim * dim + 2 * dim * hidden) + 2 * tokens * tokens * dim
+def block_macs(dim: int, hidden: int, tokens: int, width: int | None = None, keys: int | None = None) -> int:
+    """Multiply-accumulates of one block on one image; the number of heads changes them through the width alone.
+
+    `keys` is the number of tokens that each token attends to (None: all).
+    """
+    width, keys = dim if width is None else width, tokens if keys is None else keys
+    return tokens * (4 * dim * width + 2 * dim * hidden + 2 * keys * width)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from autoprox.spaces._space import (
+    EMBEDDING_STD,
     IMAGE_SIZE,
     LinearInit,
     Space,
@@ -24,19 +26,22 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["AutoFormerArchitecture", "AutoFormerSubSpace"]
+__all__ = ["AutoFormerArchitecture", "AutoFormerFamily", "AutoFormerSpace", "AutoFormerSubSpace"]
 
 PATCH = 16
-PATCHES = (IMAGE_SIZE // PATCH) ** 2
+HEAD_DIM = 64
+RELATIVE = 2 * (2 * 14 + 2)
+"""Relative embeddings of the keys, and of the values, of one block: two tables of distances up to 14, and the CLS token."""
 
 
 @dataclass(frozen=True)
 class AutoFormerArchitecture:
-    """Embedding width, and per block the number of heads and the MLP ratio."""
+    """Embedding width, per block the number of heads and the MLP ratio, and the side of a patch in pixels."""
 
     embed_dim: int
     num_heads: tuple[int, ...]
     mlp_ratio: tuple[float, ...]
+    patch_size: int = PATCH
 
     @property
     def depth(self) -> int:
@@ -49,11 +54,11 @@ class AutoFormerArchitecture:
 
 
 @dataclass(frozen=True)
-class AutoFormerSubSpace(Space):
-    """ViT-Bench-101's variant of AutoFormer: head dimension embed_dim / num_heads, no relative position.
+class AutoFormerFamily(Space):
+    """What AutoFormer's spaces share. Where there is one patch size, architectures do not name it.
 
-    Heads therefore change neither parameters nor FLOPs. Source: Auto-Prox (AAAI 2024), its released builder;
-    choices of AutoFormer-Ti (Chen et al., ICCV 2021, table 1).
+    Published architectures have values beside the printed choices: `parse` reads those of `also_heads` and `also_ratios`
+    too, and nothing draws them.
     """
 
     name: str
@@ -62,17 +67,35 @@ class AutoFormerSubSpace(Space):
     heads: tuple[int, ...]
     mlp_ratios: tuple[float, ...]
     depths: tuple[int, ...]
+    patch_sizes: tuple[int, ...] = (PATCH,)
+    image_size: int = IMAGE_SIZE
+    classes: int = 100
+    embedding_std: float = EMBEDDING_STD
     linear_init: LinearInit = "trunc-normal"
+    also_heads: tuple[int, ...] = ()
+    also_ratios: tuple[float, ...] = ()
+
+    @abstractmethod
+    def _block_params(self, architecture: AutoFormerArchitecture, heads: int, hidden: int) -> int:
+        """Parameters of one block."""
+
+    @abstractmethod
+    def _block_macs(self, architecture: AutoFormerArchitecture, heads: int, hidden: int) -> int:
+        """Multiply-accumulates of one block."""
 
     def parse(self, record: Mapping[str, object], /) -> AutoFormerArchitecture:
-        embed_dim, depth, heads, ratios = read_fields(
-            self.name, record, ("embed_dim", "depth", "num_heads", "mlp_ratio")
-        )
+        names = ("embed_dim", "depth", "num_heads", "mlp_ratio", *self._patch_field)
+        embed_dim, depth, heads, ratios, *patch = read_fields(self.name, record, names)
         blocks = read_choice(self.name, "depth", depth, self.depths)
+        every_heads, every_ratio = (
+            sorted((*self.heads, *self.also_heads)),
+            sorted((*self.mlp_ratios, *self.also_ratios)),
+        )
         return AutoFormerArchitecture(
             read_choice(self.name, "embed_dim", embed_dim, self.embed_dims),
-            read_choices(self.name, "num_heads", heads, [self.heads] * blocks),
-            read_choices(self.name, "mlp_ratio", ratios, [self.mlp_ratios] * blocks),
+            read_choices(self.name, "num_heads", heads, [every_heads] * blocks),
+            read_choices(self.name, "mlp_ratio", ratios, [every_ratio] * blocks),
+            read_choice(self.name, "patch_size", patch[0], self.patch_sizes) if patch else self.patch_sizes[0],
         )
 
     def to_json(self, architecture: AutoFormerArchitecture) -> dict[str, Any]:
@@ -81,14 +104,18 @@ class AutoFormerSubSpace(Space):
             "depth": architecture.depth,
             "num_heads": list(architecture.num_heads),
             "mlp_ratio": list(architecture.mlp_ratio),
+            **dict.fromkeys(self._patch_field, architecture.patch_size),
         }
 
     def sample(self, rng: np.random.Generator) -> AutoFormerArchitecture:
-        """Width, depth, heads and ratios are drawn uniformly and independently, so depths are equally likely."""
-        return self._with_depth(AutoFormerArchitecture(pick(rng, self.embed_dims), (), ()), pick(rng, self.depths), rng)
+        """Width, depth, heads, ratios and patch are drawn uniformly and independently, so depths are equally likely."""
+        start = AutoFormerArchitecture(pick(rng, self.embed_dims), (), (), self.patch_sizes[0])
+        drawn = self._with_depth(start, pick(rng, self.depths), rng)
+        return replace(drawn, patch_size=pick(rng, self.patch_sizes)) if self._patch_field else drawn
 
     def mutate(self, architecture: AutoFormerArchitecture, rng: np.random.Generator) -> AutoFormerArchitecture:
-        """Change the width, the depth (cut at the end, or extended by sampled blocks), or one block's heads or ratio.
+        """Change the width, the patch, the depth (cut at the end, or extended by sampled blocks), or one block's heads or
+        ratio.
 
         The kind of change is uniform over the fields that have more than one choice.
         """
@@ -97,10 +124,13 @@ class AutoFormerSubSpace(Space):
             "depth": self.depths,
             "num_heads": self.heads,
             "mlp_ratio": self.mlp_ratios,
+            "patch_size": self.patch_sizes,
         }
         field = pick(rng, [name for name, choices in fields.items() if len(choices) > 1])
         if field == "embed_dim":
             return replace(architecture, embed_dim=pick_other(rng, self.embed_dims, architecture.embed_dim))
+        if field == "patch_size":
+            return replace(architecture, patch_size=pick_other(rng, self.patch_sizes, architecture.patch_size))
         if field == "depth":
             return self._with_depth(architecture, pick_other(rng, self.depths, architecture.depth), rng)
         block = int(rng.integers(architecture.depth))
@@ -115,26 +145,29 @@ class AutoFormerSubSpace(Space):
     def crossover(
         self, a: AutoFormerArchitecture, b: AutoFormerArchitecture, rng: np.random.Generator
     ) -> AutoFormerArchitecture:
-        """Width, depth and every block's heads and ratio come each from one parent; only the deeper parent has the
-        last blocks."""
+        """Width, depth, patch and every block's heads and ratio come each from one parent; only the deeper parent has
+        the last blocks."""
         depth = pick(rng, (a.depth, b.depth))
         owners = [[parent for parent in (a, b) if parent.depth > block] for block in range(depth)]
         return AutoFormerArchitecture(
             pick(rng, (a.embed_dim, b.embed_dim)),
             tuple(pick(rng, owners[block]).num_heads[block] for block in range(depth)),
             tuple(pick(rng, owners[block]).mlp_ratio[block] for block in range(depth)),
+            pick(rng, (a, b)).patch_size if self._patch_field else a.patch_size,
         )
 
-    def params(self, architecture: AutoFormerArchitecture, classes: int = 100) -> int:
-        dim = architecture.embed_dim
-        embedding = (3 * PATCH**2 + 1) * dim + (PATCHES + 1) * dim + dim  # patch convolution, position, CLS
-        blocks = sum(block_params(dim, hidden) for hidden in architecture.hidden)
+    def params(self, architecture: AutoFormerArchitecture, classes: int | None = None) -> int:
+        dim, patch, classes = architecture.embed_dim, architecture.patch_size, self.outputs(classes)
+        embedding = (3 * patch**2 + 1) * dim + self._tokens(architecture) * dim + dim  # convolution, position, CLS
+        each = zip(architecture.num_heads, architecture.hidden, strict=True)
+        blocks = sum(self._block_params(architecture, heads, hidden) for heads, hidden in each)
         return embedding + blocks + 2 * dim + dim * classes + classes
 
-    def flops(self, architecture: AutoFormerArchitecture, classes: int = 100) -> int:
-        dim = architecture.embed_dim
-        blocks = sum(block_macs(dim, hidden, PATCHES + 1) for hidden in architecture.hidden)
-        return PATCHES * 3 * PATCH**2 * dim + blocks + dim * classes
+    def flops(self, architecture: AutoFormerArchitecture, classes: int | None = None) -> int:
+        dim, patches = architecture.embed_dim, self._tokens(architecture) - 1
+        each = zip(architecture.num_heads, architecture.hidden, strict=True)
+        blocks = sum(self._block_macs(architecture, heads, hidden) for heads, hidden in each)
+        return patches * 3 * architecture.patch_size**2 * dim + blocks + dim * self.outputs(classes)
 
     def depth(self, architecture: AutoFormerArchitecture) -> int:
         return architecture.depth
@@ -143,31 +176,46 @@ class AutoFormerSubSpace(Space):
         return float(architecture.embed_dim)
 
     def largest(self) -> AutoFormerArchitecture:
-        depth = max(self.depths)
-        return AutoFormerArchitecture(max(self.embed_dims), (max(self.heads),) * depth, (max(self.mlp_ratios),) * depth)
+        return max(self.covering(), key=self.params)
+
+    def covering(self) -> tuple[AutoFormerArchitecture, ...]:
+        """Large patches have the larger convolution, small ones more positions."""
+        return self._uniform(max)
 
     def smallest(self, count: Literal["params", "flops"] = "params") -> AutoFormerArchitecture:
-        depth = min(self.depths)
-        return AutoFormerArchitecture(min(self.embed_dims), (min(self.heads),) * depth, (min(self.mlp_ratios),) * depth)
+        return min(self._uniform(min), key=self.params if count == "params" else self.flops)
 
     def choices(self) -> dict[str, str]:
         return {
             "embed_dim": comma(self.embed_dims),
             "depth": comma(self.depths),
-            "num_heads": f"{comma(self.heads)} per block",
-            "mlp_ratio": f"{comma(self.mlp_ratios)} per block",
+            "num_heads": f"{comma(self.heads)} per block{self._beside(self.also_heads)}",
+            "mlp_ratio": f"{comma(self.mlp_ratios)} per block{self._beside(self.also_ratios)}",
+            **{field: f"{comma(self.patch_sizes)} px of {self.image_size}" for field in self._patch_field},
         }
 
     def size(self) -> int:
         per_block = len(self.heads) * len(self.mlp_ratios)
         variants: int = sum(per_block**depth for depth in self.depths)
-        return len(self.embed_dims) * variants
+        return len(self.embed_dims) * len(self.patch_sizes) * variants
 
-    def _assemble(self, architecture: AutoFormerArchitecture, classes: int) -> torch.nn.Module:
-        from autoprox.spaces import networks
+    @property
+    def _patch_field(self) -> tuple[str, ...]:
+        return ("patch_size",) if len(self.patch_sizes) > 1 else ()
 
-        return networks.AutoFormerSub(
-            architecture.embed_dim, architecture.num_heads, architecture.hidden, classes, patch=PATCH
+    def _beside(self, values: tuple[float, ...]) -> str:
+        return f" ({comma(values)} is read too, but not drawn)" if values else ""
+
+    def _tokens(self, architecture: AutoFormerArchitecture) -> int:
+        """Patches and the CLS token."""
+        return (self.image_size // architecture.patch_size) ** 2 + 1
+
+    def _uniform(self, choose: Callable[[Iterable[float]], Any]) -> tuple[AutoFormerArchitecture, ...]:
+        """The largest (or smallest) of every choice, with each patch size."""
+        depth = choose(self.depths)
+        heads, ratios = (choose(self.heads),) * depth, (choose(self.mlp_ratios),) * depth
+        return tuple(
+            AutoFormerArchitecture(choose(self.embed_dims), heads, ratios, patch) for patch in self.patch_sizes
         )
 
     def _with_depth(
@@ -178,4 +226,64 @@ class AutoFormerSubSpace(Space):
             architecture,
             num_heads=architecture.num_heads[:depth] + tuple(pick(rng, self.heads) for _ in range(extra)),
             mlp_ratio=architecture.mlp_ratio[:depth] + tuple(pick(rng, self.mlp_ratios) for _ in range(extra)),
+        )
+
+
+@dataclass(frozen=True)
+class AutoFormerSubSpace(AutoFormerFamily):
+    """ViT-Bench-101's variant of AutoFormer: head dimension embed_dim / num_heads, no relative position.
+
+    Heads therefore change neither parameters nor FLOPs. Source: Auto-Prox (AAAI 2024), its released builder;
+    choices of AutoFormer-Ti (Chen et al., ICCV 2021, table 1).
+    """
+
+    def _block_params(self, architecture: AutoFormerArchitecture, heads: int, hidden: int) -> int:
+        return block_params(architecture.embed_dim, hidden)
+
+    def _block_macs(self, architecture: AutoFormerArchitecture, heads: int, hidden: int) -> int:
+        return block_macs(architecture.embed_dim, hidden, self._tokens(architecture))
+
+    def _assemble(self, architecture: AutoFormerArchitecture, classes: int) -> torch.nn.Module:
+        from autoprox.spaces import networks
+
+        return networks.AutoFormerSub(
+            architecture.embed_dim,
+            architecture.num_heads,
+            architecture.hidden,
+            classes,
+            patch=architecture.patch_size,
+            image_size=self.image_size,
+        )
+
+
+@dataclass(frozen=True)
+class AutoFormerSpace(AutoFormerFamily):
+    """AutoFormer as published (Chen et al., ICCV 2021, arXiv 2107.00651, table 1, and the released super network).
+
+    Head dimension 64, so that queries, keys and values are 64 num_heads wide whatever embed_dim is; learned relative
+    positions on keys and values; the head reads the mean of the patch tokens. FLOPs count products with the tables of
+    relative positions; the released code estimates them, and comes within 1 % of the same sum.
+    """
+
+    classes: int = 1000
+
+    def _block_params(self, architecture: AutoFormerArchitecture, heads: int, hidden: int) -> int:
+        return block_params(architecture.embed_dim, hidden, HEAD_DIM * heads) + 2 * RELATIVE * HEAD_DIM
+
+    def _block_macs(self, architecture: AutoFormerArchitecture, heads: int, hidden: int) -> int:
+        tokens, width = self._tokens(architecture), HEAD_DIM * heads
+        relative = RELATIVE * width * (tokens + tokens - 1)  # the queries of all tokens, the values of all patches
+        return block_macs(architecture.embed_dim, hidden, tokens, width) + relative
+
+    def _assemble(self, architecture: AutoFormerArchitecture, classes: int) -> torch.nn.Module:
+        from autoprox.spaces import networks
+
+        return networks.AutoFormer(
+            architecture.embed_dim,
+            architecture.num_heads,
+            architecture.hidden,
+            classes,
+            deepest=max(self.depths),
+            patch=architecture.patch_size,
+            image_size=self.image_size,
         )

@@ -16,14 +16,14 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from autoprox.spaces._space import LinearInit, Space
+from autoprox.spaces._space import EMBEDDING_STD, LinearInit, Space
 
 __all__ = ["LARGEST_HEAD", "FreshNoise", "Noise", "Rule", "SharedNoise", "initialise", "rules", "shared_noise"]
 
 LARGEST_HEAD = 1000
 """Classes of the head that shared noise is drawn for; smaller heads are slices of it."""
 
-EMBEDDING_STD = 0.02
+LINEAR_STD = 0.02
 
 
 @dataclass(frozen=True)
@@ -63,19 +63,23 @@ class FreshNoise:
         return _draw(shape, kind, self._generator)
 
 
-@lru_cache(maxsize=4)  # the published spaces keep up to 150 MB each: a few spaces or seeds at a time
+@lru_cache(maxsize=4)  # most spaces keep less than 300 MB each, pit-small up to 1 GB: few at a time
 def shared_noise(space: Space, seed: int, classes: int) -> SharedNoise:
     """The space's noise for one seed; heads have up to `classes` rows."""
-    skeleton = space.skeleton(space.largest(), classes)
-    return SharedNoise(seed, space.name, {name: parameter.shape for name, parameter in skeleton.named_parameters()})
+    shapes: dict[str, torch.Size] = {}
+    for architecture in space.covering():
+        for name, parameter in space.skeleton(architecture, classes).named_parameters():
+            sides = zip(parameter.shape, shapes.get(name, parameter.shape), strict=True)
+            shapes[name] = torch.Size(max(pair) for pair in sides)
+    return SharedNoise(seed, space.name, shapes)
 
 
-def rules(model: nn.Module, linear: LinearInit) -> dict[str, Rule]:
+def rules(model: nn.Module, linear: LinearInit, embedding_std: float = EMBEDDING_STD) -> dict[str, Rule]:
     """The rule of every parameter, by name, from the type of the module that holds it.
 
     LayerNorm is 1 and 0. Convolutions, and Linear layers with `linear="default"`, follow PyTorch: weight and bias
     uniform on ±1/sqrt(fan in). With `linear="trunc-normal"` Linear weights are normal .02 and their biases 0. Tokens
-    and embeddings, which the networks hold directly, are normal .02.
+    and positions, absolute and relative, which the families' own modules hold, are normal with the space's deviation.
     """
     found: dict[str, Rule] = {}
     for prefix, module in model.named_modules():
@@ -84,24 +88,24 @@ def rules(model: nn.Module, linear: LinearInit) -> dict[str, Rule]:
             if isinstance(module, nn.LayerNorm):
                 rule = Rule("zeros" if bias else "ones")
             elif isinstance(module, nn.Linear) and linear == "trunc-normal":
-                rule = Rule("zeros") if bias else Rule("normal", EMBEDDING_STD)
+                rule = Rule("zeros") if bias else Rule("normal", LINEAR_STD)
             elif isinstance(module, nn.Linear | nn.Conv2d):
                 rule = Rule("uniform", 1.0 / math.sqrt(module.weight[0].numel()))
             elif type(module).__module__.startswith("torch."):
                 raise TypeError(f"no initialisation rule for {type(module).__name__} ({prefix}): add one to `rules`")
             else:
-                rule = Rule("normal", EMBEDDING_STD)
+                rule = Rule("normal", embedding_std)
             found[f"{prefix}.{name}" if prefix else name] = rule
     return found
 
 
-def initialise(model: nn.Module, linear: LinearInit, noise: Noise) -> None:
-    """Overwrite every parameter of the model (CPU, float32) by its rule.
+def initialise(model: nn.Module, space: Space, noise: Noise) -> None:
+    """Overwrite every parameter of a model of the space (CPU, float32) by its rule.
 
     The published truncated normal has standard deviation .02 and cuts at ±2, a hundred deviations out: no draw ever
     reaches that, so it is drawn as a normal.
     """
-    by_name = rules(model, linear)
+    by_name = rules(model, space.linear_init, space.embedding_std)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             rule = by_name[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, product
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from autoprox.errors import InputError
 from autoprox.spaces._space import (
+    EMBEDDING_STD,
     IMAGE_SIZE,
     LinearInit,
     Space,
@@ -30,21 +32,23 @@ __all__ = ["PiTArchitecture", "PiTSpace"]
 
 Triple: TypeAlias = tuple[int, int, int]
 
-PATCH = 16
 STRIDE = 8
-FIRST_SIDE = (IMAGE_SIZE - PATCH) // STRIDE + 1
-SIDES = (FIRST_SIDE, (FIRST_SIDE + 1) // 2, (FIRST_SIDE + 3) // 4)
-"""Side of the token map in each stage: 27, 14, 7."""
 
 
 @dataclass(frozen=True)
 class PiTArchitecture:
-    """Width of one head, MLP ratio, and per stage the numbers of heads and of blocks."""
+    """Width of one head, MLP ratio, per stage the numbers of heads and of blocks, and the pixels between two patches."""
 
     base_dim: int
     mlp_ratio: int
     num_heads: Triple
     depth: Triple
+    stride: int = STRIDE
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch in pixels: neighbours overlap by half."""
+        return 2 * self.stride
 
     @property
     def dims(self) -> Triple:
@@ -61,6 +65,7 @@ class PiTSpace(Space):
     convolution has one group per input channel, so its output must be at least as wide. `sample` and `mutate` draw
     depths whose sum lies in `total_depths` only. For pit-tiny these are ViT-Bench-101's 10 triples (sums 12 to 14),
     the only ones with ground truth, so that `size` is the benchmark's 1,600; TF-TAS-PiT-T (2, 4, 4) still parses.
+    Where there is one stride, architectures do not name it.
     """
 
     name: str
@@ -70,6 +75,10 @@ class PiTSpace(Space):
     heads: tuple[int, ...]
     depths: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
     total_depths: tuple[int, ...]
+    strides: tuple[int, ...] = (STRIDE,)
+    image_size: int = IMAGE_SIZE
+    classes: int = 100
+    embedding_std: float = EMBEDDING_STD
     linear_init: LinearInit = "default"
 
     @property
@@ -83,7 +92,8 @@ class PiTSpace(Space):
         return tuple(triple for triple in product(*self.depths) if sum(triple) in self.total_depths)
 
     def parse(self, record: Mapping[str, object], /) -> PiTArchitecture:
-        base_dim, ratio, heads, depth = read_fields(self.name, record, ("base_dim", "mlp_ratio", "num_heads", "depth"))
+        names = ("base_dim", "mlp_ratio", "num_heads", "depth", *self._stride_field)
+        base_dim, ratio, heads, depth, *stride = read_fields(self.name, record, names)
         h1, h2, h3 = read_choices(self.name, "num_heads", heads, [self.heads] * 3)
         if not h1 <= h2 <= h3:
             raise InputError(
@@ -95,6 +105,7 @@ class PiTSpace(Space):
             read_choice(self.name, "mlp_ratio", ratio, self.mlp_ratios),
             (h1, h2, h3),
             (d1, d2, d3),
+            read_choice(self.name, "stride", stride[0], self.strides) if stride else self.strides[0],
         )
 
     def to_json(self, architecture: PiTArchitecture) -> dict[str, Any]:
@@ -103,6 +114,7 @@ class PiTSpace(Space):
             "mlp_ratio": architecture.mlp_ratio,
             "num_heads": list(architecture.num_heads),
             "depth": list(architecture.depth),
+            **dict.fromkeys(self._stride_field, architecture.stride),
         }
 
     def sample(self, rng: np.random.Generator) -> PiTArchitecture:
@@ -111,15 +123,17 @@ class PiTSpace(Space):
             pick(rng, self.mlp_ratios),
             pick(rng, self.head_triples),
             pick(rng, self.depth_triples),
+            pick(rng, self.strides) if self._stride_field else self.strides[0],
         )
 
     def mutate(self, architecture: PiTArchitecture, rng: np.random.Generator) -> PiTArchitecture:
-        """Draw another value for one of the four fields; triples come from those that `sample` draws from."""
+        """Draw another value for one of the fields; triples come from those that `sample` draws from."""
         fields = {
             "base_dim": self.base_dims,
             "mlp_ratio": self.mlp_ratios,
             "num_heads": self.head_triples,
             "depth": self.depth_triples,
+            "stride": self.strides,
         }
         field = pick(rng, [name for name, choices in fields.items() if len(choices) > 1])
         if field == "base_dim":
@@ -128,6 +142,8 @@ class PiTSpace(Space):
             return replace(architecture, mlp_ratio=pick_other(rng, self.mlp_ratios, architecture.mlp_ratio))
         if field == "num_heads":
             return replace(architecture, num_heads=pick_other(rng, self.head_triples, architecture.num_heads))
+        if field == "stride":
+            return replace(architecture, stride=pick_other(rng, self.strides, architecture.stride))
         return replace(architecture, depth=pick_other(rng, self.depth_triples, architecture.depth))
 
     def crossover(self, a: PiTArchitecture, b: PiTArchitecture, rng: np.random.Generator) -> PiTArchitecture:
@@ -137,11 +153,13 @@ class PiTSpace(Space):
             pick(rng, (a, b)).mlp_ratio,
             pick(rng, (a, b)).num_heads,
             pick(rng, (a, b)).depth,
+            pick(rng, (a, b)).stride if self._stride_field else a.stride,
         )
 
-    def params(self, architecture: PiTArchitecture, classes: int = 100) -> int:
-        d1, d2, d3 = architecture.dims
-        embedding = (3 * PATCH**2 + 1) * d1 + SIDES[0] ** 2 * d1 + d1  # patch convolution, position map, CLS
+    def params(self, architecture: PiTArchitecture, classes: int | None = None) -> int:
+        (d1, d2, d3), classes = architecture.dims, self.outputs(classes)
+        first = self._sides(architecture)[0] ** 2
+        embedding = (3 * architecture.patch**2 + 1) * d1 + first * d1 + d1  # patch convolution, position map, CLS
         blocks = sum(
             depth * block_params(dim, dim * architecture.mlp_ratio)
             for depth, dim in zip(architecture.depth, architecture.dims, strict=True)
@@ -149,16 +167,17 @@ class PiTSpace(Space):
         pooling = sum(10 * wide + narrow * wide + wide for narrow, wide in ((d1, d2), (d2, d3)))
         return embedding + blocks + pooling + 2 * d3 + d3 * classes + classes
 
-    def flops(self, architecture: PiTArchitecture, classes: int = 100) -> int:
-        d1, d2, d3 = architecture.dims
+    def flops(self, architecture: PiTArchitecture, classes: int | None = None) -> int:
+        (d1, d2, d3), sides = architecture.dims, self._sides(architecture)
         blocks = sum(
             depth * block_macs(dim, dim * architecture.mlp_ratio, side * side + 1)
-            for depth, dim, side in zip(architecture.depth, architecture.dims, SIDES, strict=True)
+            for depth, dim, side in zip(architecture.depth, architecture.dims, sides, strict=True)
         )
         pooling = sum(
-            9 * wide * side * side + narrow * wide for narrow, wide, side in ((d1, d2, SIDES[1]), (d2, d3, SIDES[2]))
+            9 * wide * side * side + narrow * wide for narrow, wide, side in ((d1, d2, sides[1]), (d2, d3, sides[2]))
         )
-        return SIDES[0] ** 2 * 3 * PATCH**2 * d1 + blocks + pooling + d3 * classes
+        embedding = sides[0] ** 2 * 3 * architecture.patch**2 * d1
+        return embedding + blocks + pooling + d3 * self.outputs(classes)
 
     def depth(self, architecture: PiTArchitecture) -> int:
         return sum(architecture.depth)
@@ -169,16 +188,22 @@ class PiTSpace(Space):
 
     def largest(self) -> PiTArchitecture:
         """The largest that `parse` accepts; its depths may lie outside the triples that `sample` draws from."""
+        return max(self.covering(), key=self.params)
+
+    def covering(self) -> tuple[PiTArchitecture, ...]:
+        """Large strides have the larger convolution, small ones the larger position map."""
         heads = max(self.heads)
         d1, d2, d3 = (max(choices) for choices in self.depths)
-        return PiTArchitecture(max(self.base_dims), max(self.mlp_ratios), (heads, heads, heads), (d1, d2, d3))
+        widest = PiTArchitecture(max(self.base_dims), max(self.mlp_ratios), (heads, heads, heads), (d1, d2, d3))
+        return tuple(replace(widest, stride=stride) for stride in self.strides)
 
     def smallest(self, count: Literal["params", "flops"] = "params") -> PiTArchitecture:
         """Where the blocks are matters: a block of the first stage is cheap in parameters and expensive in FLOPs."""
         heads = min(self.heads)
         candidates = [
-            PiTArchitecture(min(self.base_dims), min(self.mlp_ratios), (heads, heads, heads), depth)
+            PiTArchitecture(min(self.base_dims), min(self.mlp_ratios), (heads, heads, heads), depth, stride)
             for depth in self.depth_triples
+            for stride in self.strides
         ]
         return min(candidates, key=self.params if count == "params" else self.flops)
 
@@ -189,10 +214,12 @@ class PiTSpace(Space):
             "num_heads": f"{comma(self.heads)} per stage, not decreasing",
             "depth": f"{' | '.join(comma(choices) for choices in self.depths)} per stage; "
             f"sampled with {min(self.total_depths)} to {max(self.total_depths)} blocks in all",
+            **{field: f"{comma(self.strides)} px of {self.image_size}" for field in self._stride_field},
         }
 
     def size(self) -> int:
-        return len(self.base_dims) * len(self.mlp_ratios) * len(self.head_triples) * len(self.depth_triples)
+        fields = (self.base_dims, self.mlp_ratios, self.head_triples, self.depth_triples, self.strides)
+        return math.prod(map(len, fields))
 
     def _assemble(self, architecture: PiTArchitecture, classes: int) -> torch.nn.Module:
         from autoprox.spaces import networks
@@ -203,6 +230,16 @@ class PiTSpace(Space):
             architecture.depth,
             architecture.mlp_ratio,
             classes,
-            patch=PATCH,
-            stride=STRIDE,
+            patch=architecture.patch,
+            stride=architecture.stride,
+            image_size=self.image_size,
         )
+
+    @property
+    def _stride_field(self) -> tuple[str, ...]:
+        return ("stride",) if len(self.strides) > 1 else ()
+
+    def _sides(self, architecture: PiTArchitecture) -> Triple:
+        """Side of the token map in each stage: 27, 14, 7 at 224 px and stride 8."""
+        first = (self.image_size - architecture.patch) // architecture.stride + 1
+        return first, (first + 1) // 2, (first + 3) // 4

@@ -1,0 +1,100 @@
+"""Every data set that networks are trained on or measured on: generated, embedded, or in a local folder.
+
+A known one has a name; any other folder of images, with a folder for each class, is given by its path. Nothing is
+downloaded, and nothing is unpickled. Importing this package does not import torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from autoprox.datasets import digits, shapes, textures
+from autoprox.datasets.folders import load_folder
+from autoprox.datasets.pixels import MEAN, STD, resized, square
+from autoprox.datasets.published import CHAOYANG, CIFAR100, FLOWERS, Published
+from autoprox.datasets.split import Dataset, Split
+from autoprox.errors import InputError
+from autoprox.files import clipped
+
+__all__ = [
+    "DATASETS",
+    "MEAN",
+    "STD",
+    "Dataset",
+    "Known",
+    "Split",
+    "load_dataset",
+    "resized",
+    "square",
+    "training_images",
+]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A data set that has a name."""
+
+    classes: int
+    description: str
+    source: Callable[[], Dataset] | Published = field(repr=False)
+
+    @property
+    def needs_root(self) -> bool:
+        """Whether its images are in a local folder, which the user has to name."""
+        return isinstance(self.source, Published)
+
+
+DATASETS = {
+    "digits": Known(10, "handwritten digits, 8 px, of scikit-learn", digits.load),
+    "shapes": Known(10, "generated figures, 48 px, told apart by their contours", shapes.load),
+    "textures": Known(10, "generated textures, 48 px, told apart by local statistics", textures.load),
+    "cifar100": Known(CIFAR100.classes, "CIFAR-100, 32 px, the binary version in a local folder", CIFAR100),
+    "flowers": Known(FLOWERS.classes, "Oxford 102 Flowers in a local folder", FLOWERS),
+    "chaoyang": Known(CHAOYANG.classes, "Chaoyang, slides of colon tissue in a local folder", CHAOYANG),
+}
+"""Every known data set by its name."""
+
+
+def load_dataset(name: str, root: Path | None = None) -> Dataset:
+    """A data set with its three parts.
+
+    Args:
+        name: a key of DATASETS, or else the path of a folder of images (`autoprox.datasets.folders.load_folder`).
+        root: the folder of a published data set, or the folder around it (`autoprox.datasets.published`); others need
+            none.
+
+    Raises InputError for an unknown name, a root that is needed and not given, or files that are not as expected, and
+    MissingError for an absent folder. An image file is read when it is asked for, not before.
+    """
+    if name not in DATASETS and (os.sep in name or (os.altsep or os.sep) in name or os.path.isdir(name)):
+        return load_folder(Path(name).expanduser(), DATASETS)
+    source = _known(name, ", or the path of a folder of images").source
+    return source.load(_needed(name, root)) if isinstance(source, Published) else source()
+
+
+def training_images(name: str, root: Path | None = None) -> Split:
+    """What networks may be measured on: all images that a known data set gives for training.
+
+    The files of its other parts may be absent. Raises as `load_dataset`.
+    """
+    source = _known(name).source
+    return source.training(_needed(name, root)) if isinstance(source, Published) else source().train
+
+
+def _known(name: str, also: str = "") -> Known:
+    if name in DATASETS:
+        return DATASETS[name]
+    name = clipped(name)
+    near = get_close_matches(name, DATASETS, 1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise InputError(f"there is no data set {name!r}{hint}; expected one of {', '.join(DATASETS)}{also}")
+
+
+def _needed(name: str, root: Path | None) -> Path:
+    if root is None:
+        raise InputError(f"the images of {name} are in no package; expected a data root: the folder with them")
+    return root
