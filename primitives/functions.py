@@ -14,6 +14,7 @@ from torch import Tensor
 EPSILON = 1e-9
 RIDGE = 1e-5  # the k of Mellor et al.'s score
 PATTERN_BITS = 30
+GRAM_COLUMNS = 65_536  # converted at a time
 LARGEST_EXPONENT = 60.0  # exp(60) ~ 1e26 leaves room to sum in float32
 
 
@@ -208,12 +209,16 @@ def row_maximum(x: Tensor) -> Tensor:
     return x.amax(-1, keepdim=True)
 
 
+def gram(x: Tensor) -> Tensor:
+    """Inner products of the rows, (..., m, m), in double precision: small eigenvalues do not survive a sum in single."""
+    parts = [part.double() for part in torch.split(x, GRAM_COLUMNS, -1)]
+    return torch.stack([part @ part.mT for part in parts]).sum(0)
+
+
 def covariance(x: Tensor) -> Tensor:
     """Covariance matrix of the rows, (..., m, m), unbiased; NaN for rows of fewer than two elements."""
-    if x.shape[-1] < 2:
-        return torch.full_like(x[..., :1], torch.nan).expand(*x.shape[:-1], x.shape[-2])
-    centred = x - x.mean(-1, keepdim=True)
-    return centred @ centred.mT / (x.shape[-1] - 1)
+    n = x.shape[-1]
+    return gram(x - x.mean(-1, keepdim=True)) / (n - 1 if n > 1 else torch.nan)
 
 
 def correlation(x: Tensor) -> Tensor:
@@ -221,13 +226,13 @@ def correlation(x: Tensor) -> Tensor:
     centred = x - x.mean(-1, keepdim=True)
     length = square(centred).sum(-1, keepdim=True).sqrt()
     unit = centred / torch.where(length == 0, torch.ones_like(length), length)
-    return unit @ unit.mT
+    return gram(unit)
 
 
 def agreement(x: Tensor) -> Tensor:
     """In how many places two rows are on the same side of zero (positive or not), (..., m, m)."""
     code = torch.where(x.isnan(), x, torch.where(x > 0, 1.0, -1.0).to(x.dtype))
-    return (code @ code.mT + x.shape[-1]) / 2
+    return (gram(code) + x.shape[-1]) / 2
 
 
 def distinct_patterns(x: Tensor) -> Tensor:

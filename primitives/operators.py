@@ -229,7 +229,7 @@ _TABLE: Final = (
     ),
     Operator(
         "patterns", 1, Form.PATTERN, f.distinct_patterns, r"\operatorname{{patterns}}\left({0}\right)",
-        "Peng et al. 2024, SWAP-NAS, ICLR, arXiv 2403.04161, definition 3.2", levels=_MATRIX, nonnegative=True,
+        "Peng et al. 2024, SWAP-NAS, ICLR, arXiv 2403.04161", levels=_MATRIX, nonnegative=True,
     ),
     Operator(
         "transpose", 1, Form.TRANSPOSE, f.transposed, r"{{{0}}}^\top", ARITHMETIC, levels=_MATRIX, involutive=True
@@ -247,6 +247,7 @@ _TABLE: Final = (
     Operator(
         "rowmax", 1, Form.ROWS, f.row_maximum, r"\operatorname{{rowmax}}\left({0}\right)", ROWS, levels=_MATRIX
     ),
+    Operator("gram", 1, Form.KERNEL, f.gram, r"{{{0}}} {{{0}}}^\top", ARITHMETIC, levels=_MATRIX, even=True),
     Operator(
         "covariance", 1, Form.KERNEL, f.covariance, r"\operatorname{{cov}}\left({0}\right)", ARITHMETIC,
         levels=_MATRIX, even=True,

@@ -2,7 +2,8 @@
 
 A *site* is a place in a block. Linear sites (``qkv proj fc1 fc2``) and their groups (``msa ffn linear``) have a weight;
 module sites (``attn mlp block gelu norm1 norm2``) only see activations; ``attn_res`` and ``mlp_res`` are the two halves
-of a block, each with its residual connection. The site ``net`` is the network as a whole: one tensor per network.
+of a block that normalises before each of them, with their residual connections. The site ``net`` is the network as a
+whole: one tensor per network.
 
 A *pass* says which weights, images and loss are run: ``data`` (cross-entropy on the batch; not written in names),
 ``logits`` (the sum of the logits of the batch), ``ones`` (absolute weights, one all-ones image, sum of the logits;

@@ -109,6 +109,7 @@ MATRIX: dict[str, Callable[[Array], Array]] = {
     "rowmean": lambda x: np.array([[np.average(row)] for row in x]),
     "rowstd": lambda x: np.array([[REDUCTION["std"](row)] for row in x]),
     "rowmax": lambda x: np.array([[np.max(row)] for row in x]),
+    "gram": lambda x: np.array([[np.dot(p, q) for q in x] for p in x]),
     "covariance": _covariance,
     "correlation": _correlation,
     "agreement": _agreement,

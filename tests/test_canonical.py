@@ -47,8 +47,7 @@ def raw_scores(e: Expression, seed: int) -> np.ndarray:
         blocks = [block_values(local, leaf) for leaf in leaves]
         values = network_values(whole, leaves)
         rows.append(
-            {f: np.array([float(block[f]) for block in blocks]) for f in local}
-            | {f: values[f].numpy() for f in whole}
+            {f: np.array([float(block[f]) for block in blocks]) for f in local} | {f: values[f].numpy() for f in whole}
         )
         start += depth
     return Population(NUMBERS, rows)._value(e, {}, False)[0].numpy()

@@ -1,5 +1,6 @@
 """Typed genetic programming: reproducible, well-typed, and without a trace in the global generator."""
 
+import hashlib
 import os
 import random
 import subprocess
@@ -11,11 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprox.discovery import evolution
-from autoprox.discovery.evolution import TERMINALS, Individual, breed, expressible, random_expression, survivors
+from autoprox.discovery.evolution import (
+    CORE,
+    TERMINALS,
+    WIDE,
+    Individual,
+    breed,
+    expressible,
+    random_expression,
+    survivors,
+)
 from autoprox.language.canonical import canonical
 from autoprox.language.expression import complexity, is_relative, kind, statistics, subexpressions
 from autoprox.language.text import parse, parse_proxy, to_text
-from primitives.operators import OPERATORS, Form
+from primitives.operators import OPERATORS, STRUCTURAL, Form
 from primitives.statistics import STATISTICS
 
 ROOT = Path(__file__).parent.parent
@@ -54,7 +64,36 @@ def test_random_expressions_vary():
     assert len(set(found)) > 1000
     assert {name for e in found for name in statistics(e)} == set(TERMINALS)
     used = {part.head for e in found for part in subexpressions(e) if part.args}
-    assert used == set(OPERATORS) - {"identity", "rank", "matmul"}
+    assert used == set(CORE.operators)
+
+
+def test_additions_to_the_language_leave_a_seed_its_candidates():
+    rng = random.Random(7)
+    population = [Individual(random_expression(rng, 1 + i % 8), rng.random()) for i in range(40)]
+    texts = [to_text(i.expression) for i in population] + [to_text(breed(population, rng)) for _ in range(400)]
+    # of version 0.1, before statistics such as hvp and operators such as log1p came in
+    assert hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16] == "d3fdb745046cbb60"
+
+
+def test_the_wide_vocabulary_has_all_that_can_be_screened():
+    whole = {o.name for o in OPERATORS.values() if o.form is Form.PATTERN or o.form in STRUCTURAL}
+    assert set(WIDE.operators) == set(OPERATORS) - whole - {"identity", "rank"}
+    assert set(CORE.operators) == set(WIDE.operators) - {"log1p", "smallest", "logvolume", "divergence"}
+    assert set(CORE.terminals) < set(WIDE.terminals) <= set(STATISTICS)
+    assert not any(STATISTICS[name].of_network for name in WIDE.terminals)
+    rng = random.Random(0)
+    found = [random_expression(rng, 5, WIDE) for _ in range(3000)]
+    population = [Individual(e, 0.0) for e in found[:50]]
+    found += [breed(population, rng, WIDE) for _ in range(300)]
+    assert {name for e in found for name in statistics(e)} == set(WIDE.terminals)
+    assert {part.head for e in found for part in subexpressions(e) if part.args} == set(WIDE.operators)
+    for e in found:
+        assert expressible(e, WIDE)
+        assert expressible(e) is (set(statistics(e)) <= set(CORE.terminals) and _operators(e) <= set(CORE.operators))
+
+
+def _operators(e):
+    return {part.head for part in subexpressions(e) if part.args}
 
 
 @given(seeds)

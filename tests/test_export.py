@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -22,16 +22,17 @@ from autoprox.discovery.evolution import random_expression
 from autoprox.errors import InputError
 from autoprox.export import FORMATS, export
 from autoprox.language.canonical import canonical
-from autoprox.language.expression import features, from_json, statistics
+from autoprox.language.expression import features, from_json, kind, statistics
 from autoprox.language.text import parse, parse_proxy, to_latex
 from autoprox.measuring.capture import CaptureSettings, block_features
 from autoprox.measuring.images import noise_batch
-from autoprox.measuring.tensors import Tensors, block_values
+from autoprox.measuring.tensors import Tensors, block_values, network_values
 from autoprox.proxies.evaluation import Invalid, Population
 from autoprox.proxies.known import KNOWN_PROXIES
 from autoprox.spaces import get_space
 from primitives.measurement import measure
 from primitives.statistics import STATISTICS, SUBMODULES, Statistic
+from tests.strategies import proxies
 
 GOLDEN = Path(__file__).parent / "golden"
 DSS = KNOWN_PROXIES["dss"].text
@@ -139,7 +140,7 @@ CASES = {
     "depth": "depth",
     "shared": "sum(square(l1(fc1.grad) * std(fc1.grad)) + l1(fc1.grad) * std(fc1.grad)) * square(params - depth)",
 }
-SETTINGS = CaptureSettings(batch_size=2)
+SETTINGS = CaptureSettings(batch_size=2, classes=100)
 SMALLEST = {
     "autoformer-sub": {"embed_dim": 192, "depth": 12, "num_heads": [3] * 12, "mlp_ratio": [3.5] * 12},
     "pit-tiny": {"base_dim": 16, "mlp_ratio": 2, "num_heads": [2, 2, 2], "depth": [1, 6, 6]},
@@ -240,15 +241,18 @@ def tiny_features(proxy, model):
     """The engine's features of the tiny network: {feature: (blocks,)}."""
     names = statistics(proxy)
     triples = sorted({(s.pass_, m, s.kind) for s in map(STATISTICS.__getitem__, names) for m in s.members})
-    measured = measure(model, triples, SUBMODULES, *tiny_batch())
+    images, labels = tiny_batch()
+    measured = measure(model, triples, SUBMODULES, images.to(model.head.weight.dtype), labels)
 
-    def leaf(name):
+    def leaf(name, blocks=measured):
         s = STATISTICS[name]
-        return Tensors(
-            tuple(torch.stack([block[s.pass_, member, s.kind] for block in measured]) for member in s.members)
-        )
+        return Tensors(tuple(torch.stack([block[s.pass_, member, s.kind] for block in blocks]) for member in s.members))
 
-    return {feature: values.numpy() for feature, values in block_values(features(proxy), leaf).items()}
+    whole = [feature for feature in features(proxy) if kind(feature).level == "score"]
+    local = [feature for feature in features(proxy) if feature not in whole]
+    leaves = [lambda name, block=block: leaf(name, [block]) for block in measured]
+    values = block_values(local, leaf) | network_values(whole, leaves)
+    return {feature: value.numpy() for feature, value in values.items()}
 
 
 @given(seed=st.integers(0, 2**32 - 1), height=st.integers(1, 6))
@@ -269,6 +273,59 @@ def test_random_proxies_agree_with_the_engine(seed, height):
         assert not math.isfinite(score)
     else:
         assert score == pytest.approx(wanted[0], rel=1e-5)
+
+
+@given(proxies(numbers=False))
+def test_proxies_over_all_statistics_and_operators_agree_with_the_engine(e):
+    used = [STATISTICS[name] for name in statistics(e)]
+    assume(not any(s.site == "mlp" or (s.site == "attn" and s.kind not in ("map", "head_grad")) for s in used))
+    proxy, model = canonical(e), TinyTransformer().double()
+    source = export(e, "python")
+    names_are_sound(source)
+    file, (images, labels) = load(source), tiny_batch()
+    blocks = file.measure(model, file.MEASURED, file.SITES, images.double(), labels)
+    expected = tiny_features(proxy, model)
+    local = [feature for feature in features(proxy) if kind(feature).level == "block"]
+    whole = [feature for feature in features(proxy) if kind(feature).level == "score"]
+    found = [torch.stack([file.block_features(block) for block in blocks], 1)] if local else []
+    found += [file.network_features(blocks)[:, None]] if whole else []
+    rows = [row for part in found for row in part]
+    for feature, row in zip([*local, *whole], rows, strict=True):
+        torch.testing.assert_close(row, torch.from_numpy(expected[feature]), rtol=1e-6, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(patterns(join(transpose(linear.grads))) + sum(patterns(linear.grads))) * l1(logits.net.input_grad)",
+        "sum(smallest(gram(rowmean(msa.weight)))) - divergence(correlation(join(gelu.response)))",
+        "std(agreement(join(gelu.response)) * gram(join(gelu.response))) * max(softmax(net.output))",
+        "sum(nuclear(minmax(transpose(ffn.weight)) / transpose(ffn.hvp)))",
+        "rank(logvolume(covariance(join(gelu.response))) * sum(mean(fc1.input_grad)))",
+    ],
+)
+def test_matrices_and_joined_blocks_agree_with_the_engine(text):
+    proxy, model, (images, labels) = parse_proxy(text), TinyTransformer(), tiny_batch()
+    file = exported(text)
+    names_are_sound(export(proxy, "python"))
+    networks = [model, TinyTransformer()]
+    with torch.no_grad():
+        networks[1].blocks[0].mlp.fc1.weight.mul_(3)
+    values = [tiny_features(canonical(proxy), network) for network in networks]
+    expected = Population({"depth": [2, 2]}, values).score(canonical(proxy))
+    if hasattr(file, "scores"):
+        found = file.scores(networks, images, labels)
+    else:
+        found = [file.score(network, images, labels) for network in networks]
+    assert found == pytest.approx(list(expected), rel=1e-5)
+
+
+def test_a_file_over_the_sum_of_logits_says_that_labels_are_not_used():
+    text = export(parse_proxy("-divergence(correlation(logits.net.input_grad))"), "python")
+    assert "score(model, images)" in text
+    assert "labels are not used" in text
+    file, (images, labels) = load(text), tiny_batch()
+    assert file.score(TinyTransformer(), images) == file.score(TinyTransformer(), images, labels)
 
 
 @given(seed=st.integers(0, 2**32 - 1), height=st.integers(1, 6))

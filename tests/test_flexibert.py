@@ -210,6 +210,12 @@ def test_numbers_go_straight_into_the_first_block() -> None:
         expected = block(expected)
     torch.testing.assert_close(model(ones), model.head(expected[:, 0]))
     assert expected.std() > 0.1
+    seen: list[Tensor] = []
+    handle = model.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    (gradient,) = torch.autograd.grad(model(ones).sum(), seen)
+    handle.remove()
+    assert gradient.abs().sum() > 0
+    assert not ones.requires_grad
 
 
 def test_shared_noise_is_a_slice_and_fresh_noise_is_not() -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from autoprox.language.text import parse
 from autoprox.measuring.capture import CaptureSettings, batch_of, block_features, capture, settings_for
 from autoprox.spaces import get_space
-from primitives.measurement import absolute_weights, find_blocks, measure
+from primitives.measurement import absolute_weights, channel_jacobian, find_blocks, measure
 from primitives.statistics import GROUPS, STATISTICS, SUBMODULES
 
 TRIPLES = sorted({(s.pass_, s.site, s.kind) for s in STATISTICS.values() if s.site not in GROUPS})
@@ -50,8 +50,10 @@ def block(p: dict[str, Tensor], name: str, x: Tensor, heads: int, trace: Trace, 
     for head in range(heads):
         part = slice(head * size, (head + 1) * size)
         maps.append(torch.softmax(query[..., part] @ key[..., part].mT / size**0.5, -1))
-        mixed.append(maps[-1] @ value[..., part])
-    t["attn.map"], t["proj.input"] = torch.stack(maps, 1), torch.cat(mixed, -1)
+    t["attn.map"] = torch.stack(maps, 1)
+    for head in range(heads):
+        mixed.append(t["attn.map"][:, head] @ value[..., head * size : (head + 1) * size])
+    t["proj.input"] = torch.cat(mixed, -1)
     t["proj.output"] = t["attn.output"] = linear(p, f"{name}.attn.proj", t["proj.input"])
     t["norm2.input"] = x + t["attn.output"]
     t["norm2.output"] = t["mlp.input"] = t["fc1.input"] = norm(p, f"{name}.norm2", t["norm2.input"], eps)
@@ -163,33 +165,119 @@ def test_every_statistic_equals_autograd_on_the_written_out_pass(name, smallest)
         run, size = (run_autoformer, 1) if name == "autoformer-sub" else (run_pit, 2)
         images = torch.randn(size, 3, 224, 224, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         labels = torch.tensor([7, 1])[:size]
-    found = measure(model, TRIPLES, SUBMODULES, images, labels)
-    for pass_ in ("data", "ones"):
+    wanted = [t for t in TRIPLES if name == "tiny" or t[2] not in ("grads", "hvp", "jacobian")]  # these are slow
+    found = measure(model, wanted, SUBMODULES, images, labels)
+    for pass_ in ("data", "ones", "logits", "signed"):
         parameters = {k: v.detach().clone() for k, v in model.named_parameters()}
         if pass_ == "ones":
             parameters = {k: v.abs() for k, v in parameters.items()}
         parameters = {k: v.requires_grad_() for k, v in parameters.items()}
+        shown = images if pass_ in ("data", "logits") else torch.ones_like(images[:1])
+        shown = shown.clone().requires_grad_()
         trace = Trace()
+        logits = run(parameters, shown, record, trace)
+        loss = logits.sum()
         if pass_ == "data":
-            logits = run(parameters, images, record, trace)
             loss = (logits.logsumexp(-1) - logits[torch.arange(len(labels)), labels]).mean()
-        else:
-            loss = run(parameters, torch.ones_like(images[:1]), record, trace).sum()
         assert len(found) == len(trace.blocks) == sum(record.get("depth", [2]) if name != "autoformer-sub" else [12])
-        sources = [
-            (i, key) for i, block in enumerate(trace.blocks) for key in block if key.endswith((".weight", ".output"))
-        ]
-        gradients = torch.autograd.grad(loss, [trace.blocks[i][key] for i, key in sources])
-        for (i, key), gradient in zip(sources, gradients, strict=True):
-            site, _, kind = key.partition(".")
-            trace.blocks[i][f"{site}.{'grad' if kind == 'weight' else 'output_grad'}"] = gradient
+        written_out_gradients(trace, loss, shown, logits)
+        if name == "tiny":
+            written_out_products(trace, loss, list(parameters.values()))
+            for k in range(len(shown)):
+                one = Trace()
+                own = run(parameters, shown[k : k + 1], record, one)
+                own = own.sum() if pass_ != "data" else functional.cross_entropy(own, labels[k : k + 1])
+                for t, block in zip(trace.blocks, one.blocks, strict=True):
+                    for site in LINEAR:
+                        column = torch.autograd.grad(own, block[f"{site}.weight"], retain_graph=True)[0].reshape(-1, 1)
+                        t[f"{site}.grads"] = torch.cat([t.get(f"{site}.grads", column[:, :0]), column], 1)
         for measured, expected in zip(found, trace.blocks, strict=True):
-            for site, kind in [(site, kind) for p, site, kind in TRIPLES if p == pass_]:
+            for site, kind in [(site, kind) for p, site, kind in wanted if p == pass_]:
                 value, ours = expected[f"{site}.{kind}"].detach(), measured[pass_, site, kind]
+                if kind == "response" or site == "net":
+                    value = value.flatten(1)
                 assert ours.shape == (value.numel() // value.shape[-1], value.shape[-1])
                 assert not ours.requires_grad
                 scale = float(value.abs().max())
                 torch.testing.assert_close(ours, value.reshape(ours.shape), rtol=1e-8, atol=1e-10 * scale)
+
+
+def written_out_gradients(trace: Trace, loss: Tensor, images: Tensor, logits: Tensor) -> None:
+    """Add to every block what follows from one pass backward, by the definitions of the kinds."""
+    sources = [
+        (t, key) for t in trace.blocks for key in tuple(t) if key.endswith((".weight", ".output")) or key == "attn.map"
+    ]
+    gradients = torch.autograd.grad(loss, [t[key] for t, key in sources], retain_graph=True)
+    for (t, key), gradient in zip(sources, gradients, strict=True):
+        site, _, kind = key.partition(".")
+        value = t[key]
+        if kind == "weight":
+            t[f"{site}.grad"] = gradient
+        elif kind == "map":
+            t["attn.head_grad"] = (gradient * value).sum((2, 3))
+        else:
+            t[f"{site}.output_grad"], t[f"{site}.response"] = gradient, value
+            t[f"{site}.gate_grad"] = (gradient * value).sum(1)
+            # through the site alone: its Jacobian's product with the gradient of its output
+            enters = t[f"{site}.input"]
+            t[f"{site}.input_grad"] = torch.autograd.grad(value, enters, gradient, retain_graph=True)[0]
+    (by_image,) = torch.autograd.grad(loss, images, retain_graph=True)
+    for t in trace.blocks:
+        t["net.output"], t["net.input_grad"] = logits, by_image
+
+
+def written_out_products(trace: Trace, loss: Tensor, parameters: list[Tensor]) -> None:
+    """Add Hessian products, with the gradient held fixed, and Jacobians, column by column of the random signs."""
+    gradients = torch.autograd.grad(loss, parameters, create_graph=True)
+    along = sum((g * g.detach()).sum() for g in gradients)
+    for t in trace.blocks:
+        for site in LINEAR:
+            t[f"{site}.hvp"] = torch.autograd.grad(along, t[f"{site}.weight"], retain_graph=True)[0]
+        ends = {"attn_res": ("block.input", "norm2.input"), "mlp_res": ("norm2.input", "block.output"),
+                "block": ("block.input", "block.output")}  # fmt: skip
+        for site, (start, end) in ends.items():
+            generator = torch.Generator().manual_seed(0)
+            signs = torch.randint(2, t[end].shape, generator=generator).double() * 2 - 1
+            (back,) = torch.autograd.grad(t[end], t[start], signs, retain_graph=True)
+            t[f"{site}.jacobian"] = torch.einsum("bti,bto->io", back, signs) / (signs.shape[0] * signs.shape[1])
+
+
+def test_the_jacobian_of_a_linear_map_is_found_up_to_the_noise_of_the_signs():
+    weight = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = torch.ones(50, 400, 3, dtype=torch.float64, requires_grad=True)
+    found = channel_jacobian(x, x @ weight.T)
+    torch.testing.assert_close(found, weight.T, atol=0.1, rtol=0)
+
+
+def test_other_kinds_in_the_same_call_change_no_bit():
+    alone = [
+        t for t in TRIPLES if t[0] in ("data", "ones") and t[2] in ("weight", "grad", "input", "output", "output_grad")
+    ]
+    few = measure(tiny(), alone, SUBMODULES, *tiny_batch())
+    many = measure(tiny(), TRIPLES, SUBMODULES, *tiny_batch())
+    for one, two in zip(few, many, strict=True):
+        for key in alone:
+            if key[1] != "net":
+                assert torch.equal(one[key], two[key]), key
+
+
+def test_a_pass_over_logits_needs_no_labels():
+    images, labels = tiny_batch()
+    wanted = [("logits", "qkv", "grads"), ("logits", "net", "input_grad"), ("signed", "fc1", "grad")]
+    found, again = (measure(tiny(), wanted, SUBMODULES, images, given) for given in (None, labels))
+    for one, two in zip(found, again, strict=True):
+        assert one["logits", "qkv", "grads"].shape == (18 * 6, 3)
+        assert one["logits", "net", "input_grad"].shape == (3, 3 * 6 * 6)
+        assert all(torch.equal(one[key], two[key]) for key in wanted)
+    with pytest.raises(ValueError, match=r"the logits pass runs the network: give it images$"):
+        measure(tiny(), wanted[:1], SUBMODULES)
+
+
+def test_gradients_of_images_average_to_the_gradient_of_the_batch():
+    found = measure(tiny(), [("data", "fc1", "grads"), ("data", "fc1", "grad")], SUBMODULES, *tiny_batch())
+    for block in found:
+        mean = block["data", "fc1", "grads"].mean(1).view(12, 6)
+        torch.testing.assert_close(mean, block["data", "fc1", "grad"], rtol=1e-9, atol=1e-12)
 
 
 def test_shapes_are_those_that_are_documented():

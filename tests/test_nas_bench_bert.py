@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from benchdata import KNOWN, MissingTableError, TableError, add_benchmark, find_benchmarks, load_benchmark
 
@@ -106,6 +107,7 @@ def test_missing_scores_are_absent(tmp_path: Path) -> None:
         ([with_(id="a")], "row 0, id: expected a whole number, found a"),
         ([record(bleu=1.0)], "row 0, scores: expected no other fields than cola, .*, found bleu"),
         ([record(mnli=100.5)], "scores.mnli: expected a score in percent from -100 to 100, found 100.5"),
+        ([record(mnli=-100.5)], "from -100 to 100, found -100.5"),
         ([record(mnli="60")], "scores.mnli: .*found 60"),
         ([with_(hparams={"x": 1})], "hparams.model_hparam_overrides: expected an object of choices, found None"),
         ([record(hidden=128.0)], "hidden_size: expected a positive whole number, found 128.0"),
@@ -177,3 +179,35 @@ def test_the_real_file_is_installed_and_has_the_stated_content_and_defects() -> 
     assert round(failed["glue"], 2) == 60.32
     assert round(np.mean([failed[task] for task in TASKS if task != "rte"]), 2) == 68.93
     assert min(row.accuracy["cola", "score"] for row in read.rows) < 0
+
+
+def rank_residuals(features: list[list[float]], scores: list[float]) -> tuple[float, int]:
+    """Sum of squares of the ranks of the scores that a linear model leaves, and the degrees of freedom it leaves."""
+    x, ranks = np.array(features, dtype=float), scipy.stats.rankdata(scores)
+    rest = ranks - x @ np.linalg.lstsq(x, ranks, rcond=None)[0]
+    return float(rest @ rest), len(scores) - int(np.linalg.matrix_rank(x))
+
+
+@needs_real
+@pytest.mark.parametrize(("depth", "stated"), [(2, 0.63), (4, 0.72)])
+def test_the_operation_does_not_show_in_the_scores(depth: int, stated: float) -> None:
+    assert REAL is not None
+    plain, full, scores = [], [], []
+    for item in json.loads((REAL / FILE).read_text())[:300]:
+        choices = item["hparams"]["model_hparam_overrides"]
+        layers = choices["nas_config"]["encoder_layers"]
+        if len(layers) != depth or item["scores"]["rte"] == 0:
+            continue
+        sizes = [
+            layer[name] == value
+            for layer in layers
+            for name, value in (("num_operation_heads", 4), ("feed_forward_dimension", 1024), ("num_feed_forward", 3))
+        ]
+        kinds = [layer["operation_parameter"] == kind for layer in layers for kind in ("WMA", "DFT", "DCT", 5, 9)]
+        plain.append([1.0, choices["hidden_size"], *sizes])
+        full.append([*plain[-1], *kinds])
+        scores.append(item["scores"]["glue"])
+    (without, free), (within, left) = rank_residuals(plain, scores), rank_residuals(full, scores)
+    f = (without - within) / (free - left) / (within / left)
+    assert round(scipy.stats.f.sf(f, free - left, left), 2) == stated
+    assert any(str(stated) in defect for defect in KNOWN[NAME].defects)

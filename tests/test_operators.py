@@ -165,7 +165,14 @@ def test_patterns_of_more_columns_than_fit_a_number():
 def test_rows_of_one_element_have_no_covariance_and_constant_rows_no_correlation():
     assert bool(functions.covariance(torch.ones(3, 1)).isnan().all())
     found = functions.correlation(torch.tensor([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]))
-    torch.testing.assert_close(found, torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, -1.0], [0.0, -1.0, 1.0]]))
+    torch.testing.assert_close(found.float(), torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, -1.0], [0.0, -1.0, 1.0]]))
+
+
+def test_products_of_rows_are_summed_in_double_precision():
+    x = torch.full((2, 200_000), 0.1)
+    x[1, ::2] = -0.1
+    exact = float(torch.tensor(0.1).double() ** 2 * 200_000)
+    assert functions.gram(x).tolist() == [[pytest.approx(exact, rel=1e-12), 0], [0, pytest.approx(exact, rel=1e-12)]]
 
 
 def test_effective_and_stable_rank_of_known_matrices():

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from autoprox.discovery.evolution import WIDE
 from autoprox.errors import InputError, MissingError
 from autoprox.language.text import parse, to_text
 from autoprox.measuring import screening
 from autoprox.measuring.capture import CaptureSettings, block_features, capture
 from autoprox.measuring.screening import ELEMENTS, take_samples
 from autoprox.measuring.workers import Workers
+from autoprox.spaces import get_space
 
 SETTINGS = CaptureSettings(batch_size=2, classes=10)
 NAMES = (
@@ -178,6 +180,34 @@ def test_what_a_sample_cannot_tell_is_refused(small_networks, folder):
         text = f"sum(abs({part}))" if "@" in part else part
         with pytest.raises(InputError, match=f"{re.escape(part)} can only be measured exactly, not on samples"):
             samples.measured([parse("sum(abs(qkv.weight))"), parse(text)])
+
+
+def test_what_compares_rows_or_joins_blocks_is_refused(small_networks, folder):
+    samples = screen(small_networks, folder)
+    for text, part in (
+        ("mean(rowmax(attn.map))", "rowmax(attn.map)"),
+        ("sum(transpose(qkv.weight))", "transpose(qkv.weight)"),
+        ("smallest(correlation(fc1.output))", "correlation(fc1.output)"),
+        ("patterns(fc1.output)", "patterns(fc1.output)"),
+        ("sum(join(qkv.weight))", "join(qkv.weight)"),
+    ):
+        with pytest.raises(InputError, match=rf"{re.escape(part)} can only be measured exactly, not on samples"):
+            samples.measured([parse(text)])
+
+
+def test_the_wide_vocabulary_can_be_screened(tmp_path):
+    space = get_space("pit-nano")
+    networks = [("pit-nano", space.key(space.sample(np.random.default_rng(seed)))) for seed in range(3)]
+    samples = take_samples(networks, WIDE.terminals, CaptureSettings(batch_size=2), tmp_path, Workers(1))
+    plain = [parse(f"std({name})") for name in WIDE.terminals]
+    estimated = [parse("sum(abs(linear.weight * linear.hvp))"), parse("mean(log1p(logits.ffn.grad))")]
+    found = samples.measured([*plain, *estimated])
+    for i, network in enumerate(networks):
+        exact = block_features(network, [*plain, *estimated], CaptureSettings(batch_size=2))
+        for feature in plain:
+            np.testing.assert_allclose(found[feature][i], exact[feature], rtol=1e-5, err_msg=to_text(feature))
+        for feature in estimated:
+            assert found[feature][i].sum() == pytest.approx(exact[feature].sum(), rel=0.2), to_text(feature)
 
 
 def test_a_place_that_cannot_be_written_is_named(small_networks, tmp_path):

@@ -272,7 +272,7 @@ def test_there_must_be_a_run_to_resume(run: Runner) -> None:
         ("params", replace(PIT, seed=1), "seed = 0, now 1"),
         ("params", replace(PIT, max_params=None), "max_params = 5000000, now null"),
         ("params", replace(PIT, algorithm="random"), 'algorithm = "evolution", now "random"'),
-        ("params", replace(PIT, capture=CaptureSettings(classes=10)), "capture classes = 100, now 10"),
+        ("params", replace(PIT, capture=CaptureSettings(classes=10)), "capture classes = null, now 10"),
     ],
 )
 def test_a_run_is_resumed_with_its_own_settings(
@@ -294,7 +294,10 @@ def test_a_run_is_resumed_with_its_own_settings(
         (replace(PIT, max_params=156_612, max_flops=86_080_672), "none of 30,000 .*156,612 parameters and at most 86,"),
         (replace(SUB, max_params=5_100_196), "none of 30,000 random architectures .* has at most 5,100,196"),
         (replace(PIT, space="pit-tini"), r"no space 'pit-tini' \(did you mean"),
-        (replace(PIT, algorithm="blockwise"), "no search algorithm 'blockwise'; choose one of random, evolution"),
+        (
+            replace(PIT, algorithm="genetic"),
+            "no search algorithm 'genetic'; choose one of random, evolution, blockwise",
+        ),
         (replace(PIT, evaluations=0), "number of evaluations is 0; expected 1 or more"),
         (replace(PIT, seed=-1), "the seed is -1"),
     ],

@@ -18,9 +18,7 @@ def test_every_site_has_its_kinds_and_nothing_else():
     forward = {f"{site}.{kind}" for site in linear | MODULES for kind in ("input", "output")}
     forward |= {f"{site}.response" for site in LINEAR | MODULES} | {"attn.map", "net.output"}
     backward = {f"{site}.{kind}" for site in linear for kind in ("grad", "hvp")} | {"attn.head_grad", "net.input_grad"}
-    backward |= {
-        f"{site}.{kind}" for site in linear | MODULES for kind in ("input_grad", "output_grad", "gate_grad")
-    }
+    backward |= {f"{site}.{kind}" for site in linear | MODULES for kind in ("input_grad", "output_grad", "gate_grad")}
     weights = {f"{site}.weight" for site in linear}
     single = {f"{site}.grads" for site in linear}  # of single images
     jacobians = {"attn_res.jacobian", "mlp_res.jacobian", "block.jacobian"}
@@ -96,5 +94,7 @@ def test_what_has_to_be_run():
 
 def test_meaning_names_members_of_groups():
     assert Statistic("data", "ffn", "grad").meaning.startswith("ffn (fc1, fc2): gradient of the loss")
-    assert Statistic("logits", "net", "input_grad").meaning.startswith("net (one tensor per network): gradient of the loss")
+    assert Statistic("logits", "net", "input_grad").meaning.startswith(
+        "net (one tensor per network): gradient of the loss"
+    )
     assert all(statistic.meaning for statistic in STATISTICS.values())

@@ -345,7 +345,10 @@ def test_nothing_in_a_text_is_executed(monkeypatch):
         ("params @ params", "'@' takes tensor level, not score level"),
         ("sum(join(net.output))", r"'join' takes tensor level, not network level \(one tensor per network\)"),
         ("sum(mean(net.output))", "'sum' takes tensor or block level, not score level"),
-        ("join(gelu.response)", r"ends at network level \(one tensor per network\); wrap it in sum\(...\), for instance"),
+        (
+            "join(gelu.response)",
+            r"ends at network level \(one tensor per network\); wrap it in sum\(...\), for instance",
+        ),
         ("sum(sum(rowmean(qkv.weight) + qkv.weight))", "found qkv.weight rows and qkv.weight"),
         ("sum(net.output * net.input_grad)", "found data.net.output and data.net.input"),
         ("sum(sum((qkv.weight @ qkv.grad) + qkv.weight))", "found qkv.weight product and qkv.weight"),

@@ -39,6 +39,7 @@ class BuildSettings:
         seeds: of the trainings; each architecture is trained with each.
         seed: of the choice of architectures.
         epochs, batch_size, learning_rate: instead of those of the spaces' recipes.
+        licence: under which the table may be passed on.
     """
 
     name: str
@@ -52,6 +53,7 @@ class BuildSettings:
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
+    licence: str = "not stated"
 
     def check(self) -> None:
         """InputError where something is repeated or absent."""
@@ -124,7 +126,7 @@ def build(
         "device": settings.device,
         "versions": versions(),
     }
-    return built_table(settings.name, list(tasks), records.values(), provenance)
+    return built_table(settings.name, list(tasks), records.values(), provenance, settings.licence)
 
 
 def train_all(

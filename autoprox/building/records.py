@@ -56,7 +56,13 @@ def seed_label(seed: int) -> str:
     return f"seed-{seed}"
 
 
-def built_table(name: str, keys: Sequence[Key], records: Iterable[Record], provenance: Mapping[str, Any]) -> Benchmark:
+def built_table(
+    name: str,
+    keys: Sequence[Key],
+    records: Iterable[Record],
+    provenance: Mapping[str, Any],
+    licence: str = "not stated",
+) -> Benchmark:
     """The table of a finished build, in the order of its keys.
 
     A label is the test accuracy of one seed, and `mean` that of all seeds where none of them failed.
@@ -88,7 +94,7 @@ def built_table(name: str, keys: Sequence[Key], records: Iterable[Record], prove
         name=name,
         title=f"{', '.join(dict.fromkeys(row.space for row in rows))} trained on {', '.join(datasets)}",
         source="built by autoprox bench build",
-        licence="not stated",
+        licence=licence,
         default_label=MEAN,
         default_datasets=tuple(d for d in datasets if any((d, MEAN) in row.accuracy for row in rows)),
         defects=tuple(f"{len(failures)} of {len(keys)} trainings failed; see provenance." for _ in failures[:1]),

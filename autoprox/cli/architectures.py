@@ -14,6 +14,8 @@ from autoprox.cli.remembered import recall, running
 from autoprox.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from autoprox.proxies.proxy import Proxy
 
 __all__ = ["score", "search"]
@@ -26,6 +28,21 @@ class Algorithm(StrEnum):
 
     RANDOM = "random"
     EVOLUTION = "evolution"
+    BLOCKWISE = "blockwise"
+
+
+class Positions(StrEnum):
+    """What decides where block-wise evolution varies."""
+
+    BLOCKWISE = "blockwise"
+    UNIFORM = "uniform"
+
+
+class PresetName(StrEnum):
+    """Published procedures."""
+
+    TF_TAS = "tf-tas"
+    T_RAZOR = "t-razor"
 
 
 def search(
@@ -37,12 +54,34 @@ def search(
     space: Annotated[
         str | None, typer.Option("--space", help=f"Search space. Default: the proxy file's first, or {_SPACE}.")
     ] = None,
-    algorithm: Annotated[Algorithm, typer.Option("--algorithm", help="How to search.")] = Algorithm.EVOLUTION,
+    preset: Annotated[
+        PresetName | None,
+        typer.Option(
+            "--preset",
+            help="A published procedure: its proxy, space, algorithm, evaluations and budget, for the options that are not "
+            "given. tf-tas: the best of 8000 random architectures by dss; t-razor (a reconstruction): 1000 of block-wise "
+            "evolution by dss++.",
+        ),
+    ] = None,
+    algorithm: Annotated[
+        Algorithm | None,
+        typer.Option(
+            "--algorithm",
+            help="How to search; blockwise: what the proxy says of single blocks decides which of them change. Default: "
+            "evolution.",
+        ),
+    ] = None,
+    positions: Annotated[
+        Positions,
+        typer.Option("--positions", help="Of --algorithm blockwise; uniform: chance decides, to compare with."),
+    ] = Positions.BLOCKWISE,
     max_params: Annotated[str | None, typer.Option("--max-params", metavar="6.2M", help="Most parameters.")] = None,
     max_flops: Annotated[
         str | None, typer.Option("--max-flops", metavar="1.4G", help="Most multiply-accumulates of one image.")
     ] = None,
-    evaluations: Annotated[int, typer.Option("--evaluations", min=1, help="Architectures to score.")] = 300,
+    evaluations: Annotated[
+        int | None, typer.Option("--evaluations", min=1, help="Architectures to score. Default: 300.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=options.MAX_SEED, help="Of the search.")] = 0,
     batch_size: options.BatchSize = 8,
     device: options.Device = "cpu",
@@ -66,7 +105,9 @@ def search(
     given: dict[str, Any] = {
         "proxy": proxy,
         "space": space,
-        "algorithm": algorithm.value,
+        "preset": None if preset is None else preset.value,
+        "algorithm": None if algorithm is None else algorithm.value,
+        "positions": positions.value,
         "max_params": max_params,
         "max_flops": max_flops,
         "evaluations": evaluations,
@@ -75,6 +116,7 @@ def search(
         "device": device,
         "out": str(out),
     }
+    given |= _defaults(given["preset"], given, told=not resume)
     asked = recall(context, "search", run_dir, resume, given)
     if asked["proxy"] is None:
         raise InputError("search needs a proxy: give a file, a known name or an expression with --proxy")
@@ -82,7 +124,9 @@ def search(
     check_writable(target)
     settings = SearchSettings(
         space=_space_of(judge) if asked["space"] is None else asked["space"],
+        preset=asked["preset"],
         algorithm=asked["algorithm"],
+        positions=asked["positions"],
         max_params=None if asked["max_params"] is None else parse_size(asked["max_params"]),
         max_flops=None if asked["max_flops"] is None else parse_size(asked["max_flops"]),
         evaluations=asked["evaluations"],
@@ -108,6 +152,29 @@ def search(
         options.emit_json({**winner.to_json(), "out": str(target), "run_dir": str(folder)})
     else:
         show(*search_tables(winner.to_json()), f"written to {target}")
+
+
+def _defaults(preset: str | None, given: Mapping[str, Any], told: bool) -> dict[str, Any]:
+    """Values of the options that were not given; what a preset sets is told on standard error."""
+    usual = {"algorithm": Algorithm.EVOLUTION.value, "evaluations": 300}
+    if preset is None:
+        return {name: value for name, value in usual.items() if given[name] is None}
+    from autoprox.search import PRESETS
+
+    published = PRESETS[preset]
+    budget = published.max_params.get(given["space"] or published.space)
+    values = {
+        "proxy": published.proxy,
+        "space": published.space,
+        "algorithm": published.algorithm,
+        "evaluations": published.evaluations,
+        "max_params": None if budget is None else str(budget),
+    }
+    missing = {name: value for name, value in values.items() if given[name] is None}
+    if told:
+        options_set = " ".join(f"--{name.replace('_', '-')} {v}" for name, v in missing.items() if v is not None)
+        typer.echo(f"autoprox: {preset} sets {options_set or 'nothing'} ({published.source})", err=True)
+    return missing
 
 
 def _space_of(proxy: Proxy) -> str:

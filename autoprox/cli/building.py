@@ -48,6 +48,7 @@ def build(
     seed: Annotated[
         int, typer.Option("--seed", min=0, max=options.MAX_SEED, help="Of the choice of architectures.")
     ] = 0,
+    licence: Annotated[str, typer.Option("--licence", help="Under which the table may be passed on.")] = "not stated",
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
     out: Annotated[
@@ -80,6 +81,7 @@ def build(
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "seed": seed,
+        "licence": licence,
         "device": device,
         "out": None if out is None else str(out),
     }
@@ -126,7 +128,7 @@ def _settings(asked: dict[str, Any]) -> BuildSettings:
         seeds=_seeds(asked["seeds"]),
         seed=asked["seed"],
         data_root=None if asked["data_root"] is None else Path(asked["data_root"]),
-        **{name: asked[name] for name in ("device", "epochs", "batch_size", "learning_rate")},
+        **{name: asked[name] for name in ("device", "epochs", "batch_size", "learning_rate", "licence")},
     )
     settings.check()
     for space in settings.spaces:

@@ -85,7 +85,7 @@ def _spaces(tables: Sequence[Benchmark], datasets: Sequence[str] | None) -> list
 
 def chosen_benchmarks(bench: Sequence[str], datasets: Sequence[str] | None) -> list[Benchmark]:
     """The tables that were named; else those with any of the data sets; else the embedded one; else all installed."""
-    from benchdata import find_benchmarks, load_benchmark
+    from benchdata import KNOWN, find_benchmarks, load_benchmark
 
     if bench:
         return [load_benchmark(name) for name in dict.fromkeys(bench)]
@@ -104,6 +104,12 @@ def chosen_benchmarks(bench: Sequence[str], datasets: Sequence[str] | None) -> l
     every = {table.name: {d for space in table.spaces for d in table.datasets(space)} for table in tables}
     for name in datasets:
         if not any(name in found for found in every.values()):
+            for known in KNOWN.values():
+                if name in known.default_datasets:
+                    raise MissingError(
+                        f"the data set {name!r} is one of the benchmark {known.name}, which is not installed; "
+                        f"run 'autoprox bench add {known.name}', or name a folder that has it in AUTOPROX_BENCHMARKS"
+                    )
             there = "; ".join(f"{table} has {', '.join(sorted(found))}" for table, found in every.items())
             raise InputError(f"no installed benchmark has the data set {name!r}: {there}")
     return [table for table in tables if every[table.name].intersection(datasets)]

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from autoprox.datasets.split import Dataset, array_split, divided
+from autoprox.datasets.split import DIVISION, Dataset, array_split, divided
 
 __all__ = ["load"]
 
@@ -28,5 +28,5 @@ def load() -> Dataset:
     whole = array_split("digits", np.repeat(grey, 3, axis=3), labels.astype(np.int64))
     test, validation, train = divided(whole, (TEST, VALIDATION), "digits")
     digest = hashlib.sha256(grey.tobytes() + whole.labels.astype("<i8").tobytes())
-    key = f"{TEST}:{VALIDATION}:{digest.hexdigest()[:32]}"
+    key = f"{DIVISION}:{TEST}:{VALIDATION}:{digest.hexdigest()[:32]}"
     return Dataset("digits", 10, train, validation, test, mirrored=False, key=key)

@@ -68,6 +68,10 @@ def array_split(name: str, images: NDArray[np.uint8], labels: NDArray[np.int64])
     )
 
 
+DIVISION = 0
+"""The seed of every division; a part of what identifies a data set that is divided."""
+
+
 def divided(whole: Split, sizes: Sequence[int], place: str) -> list[Split]:
     """Disjoint parts: one of each size, then the rest. The choice is seeded, and each part has its share of each class.
 
@@ -82,7 +86,7 @@ def divided(whole: Split, sizes: Sequence[int], place: str) -> list[Split]:
         )
     ends = np.array([_shares(counts, size) for size in sizes]).cumsum(axis=0)
     pieces: list[list[NDArray[np.int64]]] = []
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(DIVISION)
     for label, cuts in zip(classes, ends.T, strict=True):
         pieces.append(np.split(rng.permutation(np.flatnonzero(whole.labels == label)), cuts))
     return [whole.part(np.sort(np.concatenate(part))) for part in zip(*pieces, strict=True)]

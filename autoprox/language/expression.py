@@ -108,10 +108,11 @@ def _leaf_kind(name: str) -> Kind:
 
 def _node_kind(operator: Operator, args: tuple[Kind, ...]) -> Kind:
     shown = f"'{operator.symbol or operator.name}'"
+    taken = " or ".join(level for level in operator.levels if level != "network")
     for arg in args:
         if arg.level not in operator.levels:
             raise InputError(
-                f"{shown} takes {' or '.join(level for level in operator.levels if level != 'network')} level, not {arg.level} level "
+                f"{shown} takes {taken} level, not {arg.level} level "
                 f"({_LEVEL_MEANING[arg.level]}); {_ADVICE[arg.level]}"
             )
     if len(args) == 2 and args[0] != args[1]:

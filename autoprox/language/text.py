@@ -191,6 +191,7 @@ _LATEX = {
     "matmul": (4, _LATEX_SYMBOL, _LATEX_SYMBOL),
     "logdet": (5, _LATEX_SYMBOL),
     "transpose": (4, _LATEX_SYMBOL),
+    "gram": (4, _LATEX_SYMBOL),
     "logvolume": (4, _LATEX_SYMBOL),
     "identity": (0, 0),
 }

@@ -23,7 +23,8 @@ from autoprox.files import clipped
 from autoprox.language.expression import Expression, kind, statistics
 from autoprox.measuring.images import CLASSES, Batch, image_batch, noise_batch
 from autoprox.measuring.tensors import Tensors, block_values, network_values
-from autoprox.spaces import IMAGE_SIZE, Init, Space, get_space
+from autoprox.measuring.tokens import token_batch
+from autoprox.spaces import IMAGE_SIZE, FlexiBertSpace, Init, Space, get_space
 from primitives.measurement import measure
 from primitives.statistics import STATISTICS, SUBMODULES, Statistic
 
@@ -96,7 +97,11 @@ def settings_for(settings: CaptureSettings, dataset: str | None) -> CaptureSetti
 
 
 def batch_of(settings: CaptureSettings, space: Space) -> Batch:
-    """The batch that the settings describe for networks of the space, read or drawn once per process."""
+    """The batch that the settings describe for networks of the space, read or drawn once per process: images, or the
+    ids of synthetic tokens where the networks read text."""
+    if isinstance(space, FlexiBertSpace):
+        classes = space.outputs(settings.classes)
+        return token_batch(settings.batch_size, space.length, classes, settings.seed, space.vocabulary)
     return _batch(settings, space.outputs(settings.classes), space.image_size)
 
 
@@ -168,7 +173,13 @@ def capture(network: Network, names: Sequence[str], settings: CaptureSettings) -
         if any(STATISTICS[name].needs_forward for name in names):
             batch = batch_of(settings, space)
             images, labels = batch.images.to(device), batch.labels.to(device)
-        measured = measure(model, _triples(names), SUBMODULES, images, labels)
+            if not images.is_floating_point():  # ids cannot be differentiated; what the first block takes can
+                with torch.no_grad():
+                    images = model.embedded(images)  # type: ignore[operator]
+        try:
+            measured = measure(model, _triples(names), SUBMODULES, images, labels)
+        except ValueError as error:
+            raise InputError(f"an architecture of {space.name} cannot be measured so: {error}") from None
     return [{Statistic(*triple).name: value for triple, value in block.items()} for block in measured]
 
 

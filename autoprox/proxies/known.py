@@ -46,7 +46,7 @@ def _per_layer(template: str) -> str:
     return " + ".join(template.format(site) for site in ("qkv", "proj", "fc1", "fc2"))
 
 
-_PER_IMAGE = "join(transpose(logits.linear.grads))"
+_TANGENT = "gram(join(transpose(logits.linear.grads)))"
 _EXPRESSIVITY = "sum({})".format(
     " + ".join(f"log(erank(covariance(transpose({name}))))" for name in ("norm2.input", "block.output"))
 )
@@ -79,13 +79,13 @@ _WEIGHTS_AND_GRADIENTS = (
     KnownProxy(
         "grasp",
         "-sum(sum(linear.weight * linear.hvp))",
-        "Wang et al. 2020, GraSP, ICLR, arXiv 2002.07376, eq. 8: -w Hg, summed as in arXiv 2101.08134",
+        "Wang et al. 2020, GraSP, ICLR, arXiv 2002.07376: the sum of -w Hg as in arXiv 2101.08134",
         f"{_BLOCKS_ONLY}; H and g over all parameters of the network, zero-cost-nas takes weights of layers only",
     ),
     KnownProxy(
         "fisher",
         "sum(sum(rowmean(square(transpose(linear.gate_grad)))))",
-        "Turner et al. 2020, BlockSwap, ICLR, arXiv 1906.04113, eq. 3 and 4: for each channel the mean over images of the"
+        "Turner et al. 2020, BlockSwap, ICLR, arXiv 1906.04113: for each channel the mean over images of the"
         " square of the sum over positions of activation times gradient",
         "at the outputs of the linear layers of the blocks, positions are tokens; the gradient is that of the mean loss,"
         " as in zero-cost-nas; the constant 1/2 is left out",
@@ -93,13 +93,13 @@ _WEIGHTS_AND_GRADIENTS = (
     KnownProxy(
         "gradsign",
         "sum(sum(abs(rowsum(sign(linear.grads)))))",
-        "Zhang and Jia 2022, GradSign, ICLR, arXiv 2110.08616, algorithm 1",
+        "Zhang and Jia 2022, GradSign, ICLR, arXiv 2110.08616: the sum over weights of |sum over images of sign g|",
         f"{_BLOCKS_ONLY}; {_SEVERAL}: of one it counts weights",
     ),
     KnownProxy(
         "zico",
         f"sum({_per_layer('log(sum(rowmean(abs({0}.grads)) / rowstd(abs({0}.grads))))')})",
-        "Li et al. 2023, ZiCo, ICLR, arXiv 2301.11300, eq. 15: per layer log of the sum over weights of mean |g| / std |g|",
+        "Li et al. 2023, ZiCo, ICLR, arXiv 2301.11300: per layer log of the sum over weights of mean |g| / std |g|",
         f"{_BLOCKS_ONLY}; each image is a batch of its own, where the release takes two batches, and the deviation is the"
         f" unbiased one of |g|, where the release takes that of g; {_SEVERAL}: of one it is not finite",
     ),
@@ -121,28 +121,29 @@ _ACTIVATIONS = (
     KnownProxy(
         "nwot",
         "logvolume(agreement(join(gelu.response)))",
-        "Mellor et al. 2021, NAS without training, ICML, arXiv 2006.04647, eq. 2: log-determinant of the matrix of"
+        "Mellor et al. 2021, NAS without training, ICML, arXiv 2006.04647: log-determinant of the matrix of"
         " agreeing binary codes",
         f"signs of all GELU outputs of all blocks are the code; {_SEVERAL}: of one it is the logarithm of the code's length",
     ),
     KnownProxy(
         "swap",
         "patterns(transpose(join(gelu.response)))",
-        "Peng et al. 2024, SWAP-NAS, ICLR, arXiv 2403.04161, definition 3.2; for transformers arXiv 2605.07378",
+        "Peng et al. 2024, SWAP-NAS, ICLR, arXiv 2403.04161, and for transformers arXiv 2605.07378: the number of"
+        " distinct activation patterns of units over the images",
         "signs of all GELU outputs over the images; without the regularisation by size; n images give at most 2^n"
         " patterns, so small batches saturate: use 32 images",
     ),
     KnownProxy(
         "jacov",
         "-divergence(correlation(logits.net.input_grad))",
-        "Mellor et al. 2020, arXiv 2006.04647 version 1, eq. 4: minus the sum of log(v + k) + 1/(v + k) over the eigenvalues"
+        "Mellor et al. 2020, arXiv 2006.04647 version 1: minus the sum of log(v + k) + 1/(v + k) over the eigenvalues"
         " of the correlation of the images' input gradients, k = 1e-5",
         f"{_SEVERAL}: of one it is constant",
     ),
     KnownProxy(
         "ntk",
-        f"-square(spectral({_PER_IMAGE}) / smallest({_PER_IMAGE}))",
-        "Chen et al. 2021, TE-NAS, ICLR, arXiv 2102.11535, eq. 3: minus the condition number of the neural tangent kernel",
+        f"-(spectral({_TANGENT}) / smallest({_TANGENT}))",
+        "Chen et al. 2021, TE-NAS, ICLR, arXiv 2102.11535: minus the condition number of the neural tangent kernel",
         f"{_BLOCKS_ONLY}; {_SEVERAL}: of one it is constant",
     ),
     KnownProxy(
@@ -155,19 +156,19 @@ _ACTIVATIONS = (
     KnownProxy(
         "attention-confidence",
         "mean(mean(rowmax(attn.map)))",
-        f"Voita et al. 2019, ACL, arXiv 1905.09418, section 4; as a proxy: {_SERIANNI}",
+        f"Voita et al. 2019, ACL, arXiv 1905.09418: the largest weight of attention; as a proxy: {_SERIANNI}",
         "mean over blocks, heads and queries of the largest attention weight",
     ),
     KnownProxy(
         "attention-entropy",
         "-mean(mean(rowsum(attn.map * log(attn.map))))",
-        "Zhai et al. 2023, Preventing attention entropy collapse, ICML, arXiv 2303.06296, section 3",
+        "Zhai et al. 2023, Preventing attention entropy collapse, ICML, arXiv 2303.06296: -sum a log a",
         "mean over blocks, heads and queries",
     ),
     KnownProxy(
         "head-importance",
         "sum(sum(rowmean(abs(transpose(attn.head_grad)))))",
-        f"Michel et al. 2019, NeurIPS, arXiv 1905.10650, eq. 2; as a proxy: {_SERIANNI}",
+        f"Michel et al. 2019, NeurIPS, arXiv 1905.10650: E |dL/d gate|; as a proxy: {_SERIANNI}",
         "summed over heads and blocks; the gradient is that of the mean loss",
     ),
 )
@@ -225,20 +226,22 @@ _TRANSFORMERS = (
     KnownProxy(
         "az-nas-expressivity",
         _EXPRESSIVITY,
-        f"{_AZ_NAS}, eq. 2, as in its code for AutoFormer: entropy of the principal components of the tokens",
-        "after each attention and each MLP with their residuals; the 1e-8 in the logarithm is left out",
+        f"{_AZ_NAS}, as in its code for AutoFormer: entropy of the principal components of the tokens",
+        "after each attention and each MLP with their residuals, of blocks that normalise before them;"
+        " the 1e-8 in the logarithm is left out",
     ),
     KnownProxy(
         "az-nas-trainability",
         _TRAINABILITY,
-        f"{_AZ_NAS}, eq. 6, as in its code for AutoFormer: -s - 1/s of the spectral norm s of Jacobians",
-        "of each half of a block, with its residual, from one draw of random signs; the first attention, which the code leaves"
+        f"{_AZ_NAS}, as in its code for AutoFormer: -s - 1/s of the spectral norm s of Jacobians",
+        "of each half of a block that normalises first, with its residual, from one draw of random signs;"
+        " the first attention, which the code leaves"
         " out, counts too, and the constant 2 does not",
     ),
     KnownProxy(
         "az-nas",
         f"log(rank({_EXPRESSIVITY})) + log(rank({_TRAINABILITY})) + log(rank(flops))",
-        f"{_AZ_NAS}, eq. 8: sum of the logarithms of ranks within the scored population",
+        f"{_AZ_NAS}: sum of the logarithms of ranks within the scored population",
         "progressivity is not defined for transformers of one width: the code for AutoFormer has none",
     ),
 )

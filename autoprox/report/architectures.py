@@ -25,6 +25,8 @@ def search_tables(record: Mapping[str, Any]) -> list[RenderableType]:
         ("mean of the random picks", _number(picks["score_mean"]), _count(picks["params_mean"]), ""),
     ]
     tail = f"random picks with {picks['matched']}; {provenance['evaluated']} architectures scored"
+    if "preset" in provenance:
+        tail += f" with the preset {provenance['preset']}"
     if provenance["invalid"]:
         tail += f", {provenance['invalid']} without a usable score"
     if provenance["exhausted"]:
@@ -38,7 +40,12 @@ def search_tables(record: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _choice(value: object) -> str:
-    return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    """Blocks are joined by hyphens; stages, and layers with several choices, by bars."""
+    if isinstance(value, Mapping):
+        return " ".join(map(str, value.values()))
+    if isinstance(value, list | tuple):
+        return (" | " if any(isinstance(v, list | tuple | Mapping) for v in value) else "-").join(map(_choice, value))
+    return str(value)
 
 
 def _number(value: float | None) -> str:

@@ -1,93 +1,40 @@
-"""Search: architectures of one space with a high score by a proxy, within budgets, without training anything.
-
-``random`` draws every architecture anew. ``evolution`` is regularised evolution (Real et al. 2019, arXiv 1802.01548,
-algorithm 1): the population is the latest scored architectures, so that every one dies of age, and a parent is the best
-of a random sample of it. Two departures: a child is, with probability one half, the crossover of two such parents
-instead of a mutation of one; and children are made and measured in batches of a fixed size.
-"""
+"""Search: architectures of one space with a high score by a proxy, within budgets, without training anything."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autoprox.errors import InputError, InterruptedRunError
-from autoprox.files import write_text
+from autoprox.errors import InterruptedRunError
 from autoprox.language.expression import Expression
 from autoprox.language.text import to_text
-from autoprox.measuring.capture import CaptureSettings
 from autoprox.measuring.store import FeatureStore
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.evaluation import Invalid
-from autoprox.proxies.scoring import Measurement, Scorer, is_constant
+from autoprox.proxies.scoring import Measurement, Scorer
 from autoprox.run_folder import RunFolder
+from autoprox.search.algorithms import propose
+from autoprox.search.archive import Archive
+from autoprox.search.blockwise import check_block_level
+from autoprox.search.settings import SearchSettings
 from autoprox.spaces import Architecture, get_space
 from autoprox.spaces.architecture_file import ArchitectureFile, save_architecture
 from autoprox.spaces.budget import Budget
 from autoprox.versions import versions
 
-__all__ = ["ALGORITHMS", "Found", "SearchSettings", "search"]
-
-ALGORITHMS = ("random", "evolution")
+__all__ = ["Found", "search"]
 
 BATCH = 8
 """Architectures measured at a time; the number of workers has no say in it, so that it does not change the result."""
 
-_CROSSOVER = 0.5
-_TRIES = 100  # children that are known already or too large before a random architecture takes the place of one
 _VERDICT = 50  # architectures without a difference in score after which a proxy is not given more of them
 _PICKS = 10
 _TOLERANCE = 0.05
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """All that the result of a search depends on besides the proxy.
-
-    Attributes:
-        max_params: most parameters, with the classifier of ``capture.classes`` classes; None: no limit.
-        max_flops: most multiply-accumulates of one 224 px image; None: no limit.
-        evaluations: architectures to score.
-        seed: of what is drawn here; the initial weights and the batch have ``capture.seed``.
-    """
-
-    space: str
-    algorithm: str = "evolution"
-    max_params: int | None = None
-    max_flops: int | None = None
-    evaluations: int = 300
-    seed: int = 0
-    capture: CaptureSettings = field(default_factory=CaptureSettings)
-
-    @property
-    def population(self) -> int:
-        """Real et al.'s 50 for 300 evaluations and more; a sixth of fewer, so that most are children."""
-        return min(50, max(4, self.evaluations // 6))
-
-    @property
-    def tournament(self) -> int:
-        """Real et al.'s share: the best of a fifth of the population becomes a parent."""
-        return max(2, self.population // 5)
-
-    def check(self) -> None:
-        """InputError names the first setting that is wrong."""
-        get_space(self.space)
-        if self.algorithm not in ALGORITHMS:
-            raise InputError(f"there is no search algorithm {self.algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
-        if self.evaluations < 1:
-            raise InputError(f"the number of evaluations is {self.evaluations}; expected 1 or more")
-        if self.seed < 0:
-            raise InputError(f"the seed is {self.seed}; expected 0 or more")
-
-    def to_json(self) -> dict[str, Any]:
-        names = ("space", "algorithm", "max_params", "max_flops", "evaluations", "seed", "population", "tournament")
-        return {**{name: getattr(self, name) for name in names}, "capture": self.capture.to_json()}
 
 
 @dataclass(frozen=True)
@@ -158,6 +105,8 @@ def search(
         InterruptedRunError: ``stop`` was true.
     """
     settings.check()
+    if settings.algorithm == "blockwise" and settings.positions == "blockwise":
+        check_block_level(proxy)
     space = get_space(settings.space)
     budget = Budget(space, space.outputs(settings.capture.classes), settings.max_params, settings.max_flops)
     budget.check(np.random.default_rng([settings.seed, 1]))
@@ -171,14 +120,14 @@ def search(
         batches, before, exhausted = state["batches"], state["seconds"], state["exhausted"]
     started = time.monotonic()
 
-    archive = _Archive(scorer, settings, progress)
+    archive = Archive(scorer, settings, progress)
     archive.add([space.key(space.parse(record["architecture"])) for record in journal], 0)
     archive.batches = [record["batch"] for record in journal]
     while len(archive) < settings.evaluations and not exhausted:
         if len(archive) >= _VERDICT:
             archive.check_usable()
         wanted = min(BATCH, settings.evaluations - len(archive))
-        keys = _propose(budget, settings, archive, wanted, rng)
+        keys = propose(budget, settings, archive, wanted, rng)
         exhausted = len(keys) < wanted
         archive.add(keys, batches)
         batches += 1
@@ -186,7 +135,7 @@ def search(
         state = {
             "random": rng.bit_generator.state, "batches": batches, "seconds": seconds, "exhausted": exhausted
         }  # fmt: skip
-        folder.save(state, archive.records()[len(archive) - len(keys) :])
+        folder.save(state, archive.records(len(archive) - len(keys)))
         if stop() and len(archive) < settings.evaluations and not exhausted:
             archive.write(run_dir)
             raise InterruptedRunError(
@@ -219,114 +168,6 @@ def _identity(proxy: Expression, settings: SearchSettings) -> dict[str, Any]:
     record = settings.to_json()
     capture = {f"capture {name}": value for name, value in record.pop("capture").items()}
     return {"proxy": to_text(proxy), **record, **capture, "batch": BATCH}
-
-
-class _Archive:
-    """Every scored architecture, in order, always scored by one yardstick: a relative proxy ranks among all of them."""
-
-    def __init__(self, scorer: Scorer, settings: SearchSettings, progress: Progress) -> None:
-        self.measurements: list[Measurement] = []
-        self.scores: list[float | Invalid] = []
-        self.batches: list[int] = []
-        self._scorer, self._settings, self._progress = scorer, settings, progress
-
-    def __len__(self) -> int:
-        return len(self.measurements)
-
-    def add(self, keys: Sequence[str], batch: int) -> None:
-        """Measure new architectures and score all anew."""
-        before, total = len(self), self._settings.evaluations
-
-        def tell(_: str, done: int, tasks: int) -> None:
-            self._progress("search", before + len(keys) * done // tasks, total)
-
-        self.measurements += self._scorer.measure([(self._settings.space, key) for key in keys], tell)
-        self.scores = self._scorer.scores(self.measurements)
-        self.batches += [batch] * len(keys)
-        self._progress("search", len(self), total)
-
-    def records(self) -> list[dict[str, Any]]:
-        """What is kept of each architecture; one without a score has a reason."""
-        return [
-            {
-                "batch": batch,
-                "architecture": json.loads(m.network[1]),
-                "params": int(m.numbers["params"]),
-                "flops": int(m.numbers["flops"]),
-                **({"reason": score.reason} if isinstance(score, Invalid) else {"score": score}),
-            }
-            for m, score, batch in zip(self.measurements, self.scores, self.batches, strict=True)
-        ]
-
-    def write(self, run_dir: Path) -> None:
-        """All scores as they are now; in the journal a relative one is among those that were known then."""
-        lines = [json.dumps(record, allow_nan=False) + "\n" for record in self.records()]
-        write_text(run_dir / "scores.jsonl", "".join(lines))
-
-    def valid(self) -> dict[int, float]:
-        """{place: score} of the architectures that have one."""
-        return {i: score for i, score in enumerate(self.scores) if not isinstance(score, Invalid)}
-
-    def best(self) -> int:
-        """The place of the highest score; of equals the smallest architecture, then the first."""
-        return -max((score, -self.measurements[i].numbers["params"], -i) for i, score in self.valid().items())[2]
-
-    def check_usable(self) -> None:
-        """InputError where the proxy cannot tell the scored architectures apart."""
-        valid = list(self.valid().values())
-        where = f"the {len(self)} architectures of {self._settings.space} that were scored"
-        advice = "choose another proxy or another budget"
-        if not valid:
-            reasons = sorted({score.reason for score in self.scores if isinstance(score, Invalid)})
-            raise InputError(f"the proxy has no usable score on any of {where} ({'; '.join(reasons)}); {advice}")
-        if len(valid) > 1 and is_constant(valid):
-            raise InputError(f"the proxy is constant ({valid[0]:g}) over {where}, so that it cannot choose; {advice}")
-
-
-def _propose(
-    budget: Budget, settings: SearchSettings, archive: _Archive, wanted: int, rng: np.random.Generator
-) -> list[str]:
-    """Keys of new architectures within the budget; fewer than wanted where there are no more."""
-    known = {m.network[1] for m in archive.measurements}
-    population = [
-        (score, budget.space.parse(json.loads(archive.measurements[i].network[1])))
-        for i, score in list(archive.valid().items())[-settings.population :]
-    ]
-    batch: list[str] = []
-    for place in range(len(archive), len(archive) + wanted):
-        key = None
-        if settings.algorithm == "evolution" and place >= settings.population and len(population) > 1:
-            key = _child(population, budget, settings.tournament, known, rng)
-        key = key or budget.draw(rng, known)
-        if key is None:
-            break
-        known.add(key)
-        batch.append(key)
-    return batch
-
-
-def _child(
-    population: Sequence[tuple[float, Architecture]],
-    budget: Budget,
-    size: int,
-    known: set[str],
-    rng: np.random.Generator,
-) -> str | None:
-    """The key of a new child within the budget; None where many tries gave none."""
-
-    def parent() -> Architecture:
-        chosen = rng.choice(len(population), min(size, len(population)), replace=False)
-        return population[max(chosen.tolist(), key=lambda i: population[i][0])][1]
-
-    for _ in range(_TRIES):
-        if rng.random() < _CROSSOVER:
-            child = budget.space.crossover(parent(), parent(), rng)
-        else:
-            child = budget.space.mutate(parent(), rng)
-        key = budget.space.key(child)
-        if key not in known and budget.holds(child):
-            return key
-    return None
 
 
 def _random_picks(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from autoprox.errors import InputError
@@ -105,6 +105,23 @@ class Space(ABC):
     def covering(self) -> tuple[Architecture, ...]:
         """Architectures whose tensors bound those of every network, side by side, by the largest of them."""
         return (self.largest(),)
+
+    def positions(self, architecture: Architecture) -> tuple[int, ...]:
+        """The number of blocks at each position, in order, where a position is what `exchange` can exchange: one block
+        unless the family chooses for whole stages."""
+        return (1,) * self.depth(architecture)
+
+    def exchange(self, a: Architecture, b: Architecture, positions: Collection[int]) -> Architecture | None:
+        """`a` with what `b` has at some positions, which both have; None where `sample` can return no such architecture.
+
+        Every list in the JSON object of an architecture has one entry a position; a family where that is not so has its
+        own method.
+        """
+        record, other = self.to_json(a), self.to_json(b)
+        for field, values in record.items():
+            if isinstance(values, list):
+                record[field] = [other[field][i] if i in positions else value for i, value in enumerate(values)]
+        return self.parse(record)
 
     def key(self, architecture: Architecture) -> str:
         """Canonical text of an architecture: compact JSON with sorted keys; equal if and only if they are."""

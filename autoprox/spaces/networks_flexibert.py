@@ -221,6 +221,10 @@ class FlexiBert(nn.Module):
         hidden = tokens if tokens.is_floating_point() else self.embedded(tokens)
         if hidden.ndim != 3 or hidden.shape[2] != self.dim:
             raise self._shape_error(tokens)
+        if torch.is_grad_enabled() and not hidden.requires_grad:
+            hidden = (
+                hidden.detach().requires_grad_()
+            )  # so that the first block's input has a gradient, as behind any layer
         for block in self.blocks:
             hidden = block(hidden)
         logits: Tensor = self.head(hidden[:, 0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement, product
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -155,6 +155,19 @@ class PiTSpace(Space):
             pick(rng, (a, b)).depth,
             pick(rng, (a, b)).stride if self._stride_field else a.stride,
         )
+
+    def positions(self, architecture: PiTArchitecture) -> tuple[int, ...]:
+        """Stages."""
+        return architecture.depth
+
+    def exchange(self, a: PiTArchitecture, b: PiTArchitecture, positions: Collection[int]) -> PiTArchitecture | None:
+        """A stage brings its heads and its depth; None where heads would decrease, or the depths are never drawn."""
+        owners = [b if stage in positions else a for stage in range(3)]
+        h1, h2, h3 = (owner.num_heads[stage] for stage, owner in enumerate(owners))
+        d1, d2, d3 = (owner.depth[stage] for stage, owner in enumerate(owners))
+        if not h1 <= h2 <= h3 or d1 + d2 + d3 not in self.total_depths:
+            return None
+        return replace(a, num_heads=(h1, h2, h3), depth=(d1, d2, d3))
 
     def params(self, architecture: PiTArchitecture, classes: int | None = None) -> int:
         (d1, d2, d3), classes = architecture.dims, self.outputs(classes)

@@ -165,6 +165,10 @@ class S3Space(Space):
             tuple(_cross_stages(first, second, rng) for first, second in zip(a.stages, b.stages, strict=True))
         )
 
+    def positions(self, architecture: S3Architecture) -> tuple[int, ...]:
+        """Stages, each with its width and all its blocks."""
+        return tuple(len(stage.blocks) for stage in architecture.stages)
+
     def params(self, architecture: S3Architecture, classes: int | None = None) -> int:
         dims, classes = [stage.embed_dim for stage in architecture.stages], self.outputs(classes)
         blocks = sum(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,29 +73,40 @@ class Fitting:
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=half)
         self.done = 0
 
-    def epoch(self, train: Pictures, validation: Pictures, mirrored: bool) -> Epoch:
-        """One more pass over the training images.
+    def epoch(
+        self,
+        train: Pictures,
+        validation: Pictures,
+        mirrored: bool,
+        progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> Epoch:
+        """One more pass over the training images; `progress` is told of the steps of all epochs, done and in all.
 
         Raises:
             DivergedError: the loss is not finite.
             MissingError: the memory is too small, or an image cannot be read.
         """
         with self._within_memory():
-            return self._epoch(train, validation, mirrored)
+            return self._epoch(train, validation, mirrored, progress)
 
-    def _epoch(self, train: Pictures, validation: Pictures, mirrored: bool) -> Epoch:
+    def _epoch(
+        self, train: Pictures, validation: Pictures, mirrored: bool, progress: Callable[[int, int], None]
+    ) -> Epoch:
         began = monotonic()
         steps = math.ceil(len(train) / self.recipe.batch_size)
         generator = torch.Generator().manual_seed(_derived(self.seed, self.done))
         order = torch.randperm(len(train), generator=generator)
         total, rate = 0.0, 0.0
+        before, every = self.done * steps, self.recipe.epochs * steps
         self.model.train()
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(_derived(self.seed, self.done, "depth"))  # stochastic depth draws from torch's generator
             for step, rows in enumerate(torch.split(order, self.recipe.batch_size)):
-                rate = self.recipe.rate(self.done * steps + step, self.recipe.epochs * steps)
+                progress(before + step, every)
+                rate = self.recipe.rate(before + step, every)
                 images = augmented(train.take(rows).to(self.device), self.recipe.augmentation, mirrored, generator)
                 total += len(rows) * self._step(images, train.labels[rows].to(self.device), rate)
+        progress(before + steps, every)
         self.done += 1
         return Epoch(
             self.done, rate, total / len(train), accuracy(self.model, validation, self.device), monotonic() - began

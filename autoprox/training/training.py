@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -130,7 +131,7 @@ def train(
         resume: go on with what is in it, to the very result of a training that was never interrupted.
         patience: seconds between two checkpoints; 0 writes one after every epoch.
         keep: leave the weights (`WEIGHTS`) and the result (`RESULT`) in the folder.
-        progress, observe: told of epochs done, and of each with its figures.
+        progress, observe: told of steps done, and of each epoch with its figures.
         stop: asked after every epoch.
 
     Raises:
@@ -152,10 +153,9 @@ def train(
     epochs = [Epoch(**line) for line in journal]
     unsaved: list[Epoch] = []
     began = saved = monotonic()
-    stage = f"training on {dataset.name}"
+    told = partial(progress, f"steps of {task.recipe.epochs} epochs on {dataset.name}")
     while fitting.done < task.recipe.epochs:
-        progress(stage, fitting.done, task.recipe.epochs)
-        unsaved.append(fitting.epoch(pictures["train"], pictures["validation"], dataset.mirrored))
+        unsaved.append(fitting.epoch(pictures["train"], pictures["validation"], dataset.mirrored, told))
         if observe is not None:
             observe(unsaved[-1])
         stopped = stop()
@@ -171,7 +171,6 @@ def train(
             raise InterruptedRunError(
                 f"stopped after epoch {fitting.done} of {task.recipe.epochs}; go on with --resume --out {run_dir}"
             )
-    progress(stage, fitting.done, task.recipe.epochs)
     result = Trained(
         task,
         tuple(epochs + unsaved),
