@@ -62,6 +62,7 @@ def continued(folder: Path, out: str, *arguments: str) -> dict[str, Any]:
     """The result of a run in a folder: read if it is there, else made, going on with what was begun."""
     result = folder / out
     if not result.exists():
+        folder.mkdir(parents=True, exist_ok=True)
         begun = ("--resume",) if (folder / SETTINGS).exists() else ()
         command(*arguments, "--run-dir", str(folder), "--out", str(result), *begun)
     found: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
