@@ -52,7 +52,7 @@ def _unreadable(path: Path, error: OSError) -> MissingError:
 def _decoded(content: bytes, name: str) -> NDArray[np.uint8]:
     """The RGB values of an image file."""
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MissingError(
             f"reading {name} needs Pillow, which is not installed: pip install 'autoprox-vit[vision]'"
@@ -60,4 +60,5 @@ def _decoded(content: bytes, name: str) -> NDArray[np.uint8]:
     try:
         return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise MissingError(f"image {name} cannot be decoded: {error}") from error
+        reason = "it is no image of a known format" if isinstance(error, UnidentifiedImageError) else error
+        raise MissingError(f"image {name} cannot be decoded: {reason}") from error
