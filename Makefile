@@ -27,7 +27,7 @@ lint: $(VENV)/.test
 perf: $(VENV)/.test
 	$(BIN)/python tests/perf.py
 
-# Minutes on 2 cores; goes on where it was stopped.
+# A quarter of an hour on 2 cores; goes on where it was stopped.
 truth: $(VENV)/.test
 	$(BIN)/python tests/truth.py
 
