@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -38,6 +38,7 @@ __all__ = [
     "check_device",
     "grouped",
     "settings_for",
+    "within_memory",
 ]
 
 Network = tuple[str, str]
@@ -114,24 +115,26 @@ def batch_key(settings: CaptureSettings) -> str | None:
 
 @lru_cache(maxsize=4)  # the data sets of a table and the one image of the ones pass; 128 images of 224 px are 77 MB
 def _batch(settings: CaptureSettings, classes: int, pixels: int) -> Batch:
-    with _within_memory(settings):
+    with _batch_within_memory(settings):
         if settings.dataset is not None and settings.data_root is not None:
             return image_batch(settings.dataset, settings.data_root, settings.batch_size, settings.seed, pixels)
         return noise_batch(settings.batch_size, classes, settings.seed, pixels)
 
 
 @contextmanager
-def _within_memory(settings: CaptureSettings) -> Iterator[None]:
+def within_memory(what: str, device: str, remedy: str) -> Iterator[None]:
     """Turn what torch and numpy raise where memory is short, on any device, into advice."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "allocate" not in str(error):
             raise
-        raise MissingError(
-            f"a batch of {settings.batch_size} images does not fit into the memory of {settings.device}; "
-            "use a smaller --batch-size or fewer --workers"
-        ) from None
+        raise MissingError(f"{what} does not fit into the memory of {device}; {remedy}") from None
+
+
+def _batch_within_memory(settings: CaptureSettings) -> AbstractContextManager[None]:
+    remedy = "use a smaller --batch-size or fewer --workers"
+    return within_memory(f"a batch of {settings.batch_size} images", settings.device, remedy)
 
 
 def check_device(name: str) -> None:
@@ -169,7 +172,7 @@ def capture(network: Network, names: Sequence[str], settings: CaptureSettings) -
         raise InputError(f"device {settings.device!r} cannot be used: {error}; 'cpu' always works") from None
     images = labels = None
     # on a GPU: the same bits every time, and full float32 in convolutions, as everywhere else
-    with _within_memory(settings), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+    with _batch_within_memory(settings), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         if any(STATISTICS[name].needs_forward for name in names):
             batch = batch_of(settings, space)
             images, labels = batch.images.to(device), batch.labels.to(device)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from autoprox.errors import InputError, MissingError
 from autoprox.files import replacing
+from autoprox.measuring.capture import within_memory
 from autoprox.spaces import Architecture, Space
 from autoprox.spaces.networks import DropPath
 from autoprox.training.pictures import Pictures, augmented, normalised
@@ -86,7 +87,8 @@ class Fitting:
             DivergedError: the loss is not finite.
             MissingError: the memory is too small, or an image cannot be read.
         """
-        with self._within_memory():
+        what = f"training with batches of {self.recipe.batch_size} images"
+        with within_memory(what, str(self.device), "use a smaller --batch-size, or train fewer networks at once"):
             return self._epoch(train, validation, mirrored, progress)
 
     def _epoch(
@@ -132,18 +134,6 @@ class Fitting:
         self._scaler.step(self.optimiser)
         self._scaler.update()
         return value
-
-    @contextmanager
-    def _within_memory(self) -> Iterator[None]:
-        try:
-            yield
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "allocate" not in str(error):
-                raise
-            raise MissingError(
-                f"training with batches of {self.recipe.batch_size} images does not fit into the memory of {self.device}; "
-                "use a smaller --batch-size, or train fewer networks at once"
-            ) from None
 
     def save(self, path: Path) -> str:
         """Write the whole state atomically; returns its SHA-256. MissingError where it cannot be written."""
