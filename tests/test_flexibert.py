@@ -347,3 +347,26 @@ def test_attention_maps_are_where_tokens_are_weighed() -> None:
         maps = first["data", "attn", "map"]
         assert maps.shape == (2 * (2 if kind[0] == "DSC" else 4) * 8, 8)
         torch.testing.assert_close(maps.sum(-1), torch.ones(len(maps)))
+
+
+def test_networks_are_measured_on_seeded_tokens() -> None:
+    from autoprox.language.text import parse
+    from autoprox.measuring.capture import CaptureSettings, batch_of, block_features
+
+    settings = CaptureSettings(batch_size=2)
+    batch = batch_of(settings, SPACE)
+    assert batch.images.shape == (2, SPACE.length)
+    assert batch.images.dtype == torch.int64
+    key = SPACE.key(SPACE.smallest())
+    features = [parse("l2(qkv.grad)"), parse("l2(ones.proj.grad)"), parse("l1(fc2.weight)")]
+    found, again = (block_features(("flexibert", key), features, settings) for _ in range(2))
+    for feature in features:
+        assert (found[feature] > 0).all()
+        assert np.array_equal(found[feature], again[feature])
+    other = block_features(("flexibert", key), features[:1], CaptureSettings(batch_size=2, seed=1))
+    assert not np.allclose(other[features[0]], found[features[0]])
+    transform = SPACE.key(of_kind(("LT", "DFT")))
+    with pytest.raises(
+        InputError, match=r"an architecture of flexibert cannot be measured so: .* has no 'attn.attn_drop'"
+    ):
+        block_features(("flexibert", transform), [parse("mean(attn.map)")], settings)
