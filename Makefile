@@ -27,7 +27,7 @@ lint: $(VENV)/.test
 perf: $(VENV)/.test
 	$(BIN)/python tests/perf.py
 
-# A quarter of an hour on 2 cores; goes on where it was stopped.
+# About 20 minutes on 2 cores; goes on where it was stopped.
 truth: $(VENV)/.test
 	$(BIN)/python tests/truth.py
 

@@ -7,7 +7,6 @@ import csv
 import json
 import signal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from autoprox.search import ALGORITHMS
 from autoprox.spaces import SPACES, get_space
 from primitives.operators import OPERATORS
 from primitives.statistics import STATISTICS
+from tests.commands import fails, prints, shows
 
 Captured = pytest.CaptureFixture[str]
 
@@ -51,32 +51,6 @@ def table(tmp_path: Path) -> str:
             size, depth = space.params(architecture) / 1e6, space.depth(architecture)
             writer.writerow(["pit-tiny", key, 40 + size, 50 + depth + size / 100, 60 - size])
     return str(path)
-
-
-def fails(capsys: Captured, arguments: list[str]) -> tuple[int, str]:
-    """Exit code and the one sentence on standard error."""
-    code = run(arguments)
-    output = capsys.readouterr()
-    assert output.out == ""
-    lines = output.err.splitlines()
-    assert len(lines) == 1, output.err
-    assert lines[0].startswith("autoprox: ")
-    return code, lines[0]
-
-
-def prints(capsys: Captured, arguments: list[str]) -> dict[str, Any]:
-    """The JSON object on standard output."""
-    assert run(arguments) == 0
-    record = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    assert isinstance(record, dict)
-    return record
-
-
-def shows(capsys: Captured, arguments: list[str]) -> str:
-    assert run(arguments) == 0
-    text = capsys.readouterr().out
-    assert max(map(len, text.splitlines())) <= 80
-    return text
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from autoprox.building import retraining, stratified
@@ -29,6 +28,7 @@ from autoprox.training import DivergedError, memory, recipe_for
 from autoprox.training.fitting import Fitting
 from autoprox.training.pictures import pictures_of
 from benchdata import Benchmark, Row, load_benchmark, write_benchmark
+from tests.commands import fails, prints, shows
 from tests.image_files import write_classes
 
 ROOT = Path(__file__).parent.parent
@@ -53,10 +53,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("benchdata._lookup._EMBEDDED", tmp_path / "embedded")
     monkeypatch.chdir(tmp_path)
     write_architecture("autoformer-nano")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield
-    torch.set_num_threads(threads)
     pictures_of.cache_clear()
 
 
@@ -65,34 +62,6 @@ def write_architecture(name: str, path: str = "arch.json") -> None:
     smallest = space.smallest()
     found = ArchitectureFile(name, space.to_json(smallest), space.params(smallest), space.flops(smallest), 0.0, {})
     save_architecture(Path(path), found)
-
-
-def fails(capsys: Captured, arguments: list[str]) -> tuple[int, str]:
-    """Exit code and the one sentence on standard error."""
-    code = run(arguments)
-    output = capsys.readouterr()
-    assert output.out == ""
-    lines = output.err.splitlines()
-    assert len(lines) == 1, output.err
-    assert lines[0].startswith("autoprox: ")
-    return code, lines[0]
-
-
-def prints(capsys: Captured, arguments: list[str]) -> dict[str, Any]:
-    """The JSON object on standard output."""
-    capsys.readouterr()
-    assert run([*arguments, "--json"]) == 0, capsys.readouterr().err
-    record = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    assert isinstance(record, dict)
-    return record
-
-
-def shows(capsys: Captured, arguments: list[str]) -> str:
-    capsys.readouterr()
-    assert run(arguments) == 0
-    text = capsys.readouterr().out
-    assert max(map(len, text.splitlines())) <= 80
-    return text
 
 
 def started(arguments: list[str], **options: Any) -> subprocess.Popen[str]:
@@ -300,7 +269,7 @@ def test_an_image_that_cannot_be_read_is_named(capsys: Captured) -> None:
 
 
 def test_a_full_disk_is_one_sentence() -> None:
-    resource = pytest.importorskip("resource")
+    resource = pytest.importorskip("resource", reason="this system cannot limit the size of a file")
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))  # a checkpoint is larger

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +40,6 @@ LAYER: dict[str, Any] = {
 }
 DSC = {**LAYER, "operation_type": "DSC", "operation_parameter": 9}
 RECORD: dict[str, Any] = {"hidden_size": 256, "encoder_layers": [LAYER, DSC]}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def of_kind(kind: tuple[str, str | int], hidden: int = 128, heads: int = 4) -> FlexiBertArchitecture:

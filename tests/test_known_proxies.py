@@ -392,14 +392,6 @@ RELATIVE: dict[str, Callable[[list[Net]], np.ndarray]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module", params=SPACES)
 def nets(request) -> list[Net]:
     space, rng = get_space(request.param), np.random.default_rng(5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -145,14 +144,6 @@ def tiny() -> Tiny:
 def tiny_batch() -> tuple[Tensor, Tensor]:
     source = torch.Generator().manual_seed(1)
     return torch.randn(3, 3, 6, 6, generator=source, dtype=torch.float64), torch.tensor([0, 4, 2])
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", ["tiny", "autoformer-sub", "pit-tiny"])

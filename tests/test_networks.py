@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +32,6 @@ every_space = pytest.mark.parametrize("space", IMAGE_SPACES.values(), ids=IMAGE_
 every_family = pytest.mark.parametrize(
     "space", [space for name, space in IMAGE_SPACES.items() if name not in LARGE], ids=lambda space: space.name
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def images(batch: int = 2, side: int = 224, **options: Any) -> Tensor:

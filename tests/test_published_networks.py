@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,14 +15,6 @@ from autoprox.spaces import SPACES, S3Space
 from autoprox.spaces.networks import AutoFormer, PatchMerging, RelativeAttention, RelativePosition, WindowAttention
 
 PUBLISHED = ("autoformer-tiny", "autoformer-small", "autoformer-base", "pit-xs", "pit-small", "s3-tiny")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def randomised(module: torch.nn.Module) -> None:

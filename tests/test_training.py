@@ -30,14 +30,6 @@ QUICK = replace(NANO, epochs=3)
 TASK = Task("autoformer-nano", TINY, "digits", QUICK, seed=5)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 # Recipes
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import get_context, parent_process
@@ -76,37 +76,26 @@ class Workers:
 
     def map(self, function: Callable[[Task], T], tasks: Sequence[Task]) -> Iterator[T]:
         """Yield function(task) in the order of the tasks; few are in flight at a time, so results do not pile up."""
-        if self.count == 1 or len(tasks) <= 1:
-            _single_thread()
-            yield from map(function, tasks)
-            return
-        pool = self._started()
-        source = iter(tasks)
-        try:
-            waiting = deque(pool.submit(function, task) for task in islice(source, 4 * self.count))
-            while waiting:
-                result = waiting.popleft().result()
-                waiting += [pool.submit(function, task) for task in islice(source, 1)]
-                yield result
-        except (BrokenProcessPool, BrokenPipeError) as error:  # timing decides which of the two is seen
-            raise MissingError(_LOST) from error
+        return self._each(function, tasks, _in_order)
 
     def completed(self, function: Callable[[Task], T], tasks: Sequence[Task]) -> Iterator[T]:
         """Yield function(task) as soon as each ends, in any order; one task a worker is in flight."""
+        return self._each(function, tasks, _as_they_end)
+
+    def _each(
+        self,
+        function: Callable[[Task], T],
+        tasks: Sequence[Task],
+        taken: Callable[[Iterator[Future[T]], int], Iterator[T]],
+    ) -> Iterator[T]:
         if self.count == 1 or len(tasks) <= 1:
             _single_thread()
             yield from map(function, tasks)
             return
         pool = self._started()
-        source = iter(tasks)
         try:
-            running = {pool.submit(function, task) for task in islice(source, self.count)}
-            while running:
-                ended, running = wait(running, return_when=FIRST_COMPLETED)
-                running |= {pool.submit(function, task) for task in islice(source, len(ended))}
-                for future in ended:
-                    yield future.result()
-        except (BrokenProcessPool, BrokenPipeError) as error:
+            yield from taken((pool.submit(function, task) for task in tasks), self.count)
+        except (BrokenProcessPool, BrokenPipeError) as error:  # timing decides which of the two is seen
             raise MissingError(_LOST) from error
 
     def _started(self) -> ProcessPoolExecutor:
@@ -114,6 +103,24 @@ class Workers:
             # spawn, not fork: a forked torch may hang, and a GPU cannot be used after a fork
             self._pool = ProcessPoolExecutor(self.count, mp_context=get_context("spawn"), initializer=_start)
         return self._pool
+
+
+def _in_order(source: Iterator[Future[T]], count: int) -> Iterator[T]:
+    """Results of the futures that a source starts when it is asked for them."""
+    waiting = deque(islice(source, 4 * count))
+    while waiting:
+        result = waiting.popleft().result()
+        waiting += islice(source, 1)
+        yield result
+
+
+def _as_they_end(source: Iterator[Future[T]], count: int) -> Iterator[T]:
+    running = set(islice(source, count))
+    while running:
+        ended, running = wait(running, return_when=FIRST_COMPLETED)
+        running |= set(islice(source, len(ended)))
+        for future in ended:
+            yield future.result()
 
 
 _LOST = (

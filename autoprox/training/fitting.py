@@ -88,7 +88,9 @@ class Fitting:
             MissingError: the memory is too small, or an image cannot be read.
         """
         what = f"training with batches of {self.recipe.batch_size} images"
-        with within_memory(what, str(self.device), "use a smaller --batch-size, or train fewer networks at once"):
+        remedy = "use a smaller --batch-size, or train fewer networks at once"
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True)  # so that a resumed training ends the same
+        with within_memory(what, str(self.device), remedy), exact:
             return self._epoch(train, validation, mirrored, progress)
 
     def _epoch(
