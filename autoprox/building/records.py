@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -111,7 +112,5 @@ def built_table(
 
 
 def _record(space: str, key: str) -> dict[str, Any]:
-    import json
-
     family = get_space(space)
     return family.to_json(family.parse(json.loads(key)))
