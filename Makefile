@@ -6,9 +6,9 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 # Tests and timing gates run one torch thread per process: results must not depend on the number of cores.
-test perf truth: export OMP_NUM_THREADS = 1
+test perf truth results: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test lint perf truth
+.PHONY: demo test lint perf truth results
 demo: $(VENV)/.core
 	rm -rf demo && mkdir demo
 	$(BIN)/autoprox discover --evaluations 3000 --run-dir demo/discover --out demo/best.json
@@ -30,6 +30,10 @@ perf: $(VENV)/.test
 # About 20 minutes on 2 cores; goes on where it was stopped.
 truth: $(VENV)/.test
 	$(BIN)/python tests/truth.py
+
+# About an hour on 2 cores, with the public benchmarks; goes on where it was stopped.
+results: $(VENV)/.test
+	$(BIN)/python -m tests.results
 
 # Editable, so that an edited source counts at once; what a regular install holds is checked by tests/test_packaging.py.
 $(VENV)/.core: setup.cfg pyproject.toml constraints.txt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import stat
@@ -13,7 +14,21 @@ from typing import Any
 
 from autoprox.errors import InputError, MissingError
 
-__all__ = ["check_writable", "clipped", "read_json", "replacing", "write_json", "write_text"]
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks: there nobody waits, and two processes in one folder are not noticed
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = [
+    "check_writable",
+    "clipped",
+    "locked",
+    "read_json",
+    "remove_unfinished",
+    "replacing",
+    "write_json",
+    "write_text",
+]
 
 _LARGEST = 256 * 2**20  # bytes of JSON; what is larger is not one of our files, and need not fill the memory
 
@@ -36,10 +51,30 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what processes that were killed in `replacing` have left; nobody may be writing the file."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[a-z0-9_]' * 8}"):
+        left.unlink(missing_ok=True)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the lock that a file stands for: one process, or thread, at a time; it ends with the process, kill -9 included.
+
+    Raises:
+        BlockingIOError: another one has it, and there is no time to wait.
+        OSError: the file cannot be made.
+    """
+    with path.open("a") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

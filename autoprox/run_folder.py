@@ -10,18 +10,13 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from autoprox.errors import InputError, MissingError
-from autoprox.files import clipped, read_json, write_json
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: there two processes in one folder are not noticed
-    fcntl = None  # type: ignore[assignment]
+from autoprox.files import clipped, locked, read_json, remove_unfinished, write_json
 
 __all__ = ["SETTINGS", "RunFolder", "claimed", "discard", "new_folder", "newest_folder"]
 
@@ -49,7 +44,7 @@ class RunFolder:
     ) -> None:
         self.path, self._option = path, option
         self._journal = path / _JOURNAL
-        self._lines = 0
+        self._lines = self._size = 0
         self._digest = hashlib.sha256()
         record = {"format": f"autoprox-{kind}-run", "version": 1, "settings": dict(settings)}
         there = path / SETTINGS
@@ -86,6 +81,8 @@ class RunFolder:
     def load(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         """The last state and the journal up to it; (None, []) where no step was finished."""
         state_path = self.path / _STATE
+        for path in (self.path / SETTINGS, state_path):
+            remove_unfinished(path)
         if not state_path.exists():
             self._journal.unlink(missing_ok=True)
             return None, []
@@ -101,29 +98,34 @@ class RunFolder:
             raise InputError(f"{self._journal} is damaged: expected {lines} lines, found {len(kept)}; start a new run")
         for line in kept:
             self._digest.update(line)
-        if record.get("digest") != self._sealed(record["state"]):
+        try:
+            as_written = record.get("digest") == _sealed(self._digest, record["state"])
+        except (ValueError, RecursionError):  # the state has what no run writes
+            as_written = False
+        if not as_written:
             raise InputError(
                 f"{self.path} is damaged: {_STATE} or {_JOURNAL} is not as the run wrote it; start a new run"
             )
+        self._lines, self._size = lines, sum(map(len, kept))
         if kept:
-            os.truncate(self._journal, sum(map(len, kept)))
-        self._lines = lines
+            os.truncate(self._journal, self._size)
         return record["state"], [json.loads(line) for line in kept]
 
-    def _sealed(self, state: Mapping[str, Any]) -> str:
-        """A digest of the journal up to a state and of the state."""
-        digest = self._digest.copy()
-        digest.update(json.dumps(state, allow_nan=False).encode())
-        return digest.hexdigest()
-
     def save(self, state: Mapping[str, Any], entries: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Append journal entries, then make the state that counts them current."""
+        """Append journal entries, then make the state that counts them current.
+
+        Raises:
+            MissingError: the disk is full or gone; the folder is as it was, and may be saved to again.
+        """
         lines = [json.dumps(entry, allow_nan=False).encode() + b"\n" for entry in entries]
-        self._lines += len(lines)
-        self._digest.update(b"".join(lines))
+        text = b"".join(lines)
+        digest = self._digest.copy()
+        digest.update(text)
+        count = self._lines + len(lines)
         try:
             with self._journal.open("ab") as file:
-                file.writelines(lines)
+                file.truncate(self._size)  # without what a save that failed has left
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -131,9 +133,17 @@ class RunFolder:
                 f"cannot write {self._journal}: {error.strerror}; free some disk space and --resume"
             ) from None
         try:
-            write_json(self.path / _STATE, {"lines": self._lines, "digest": self._sealed(state), "state": state})
+            write_json(self.path / _STATE, {"lines": count, "digest": _sealed(digest, state), "state": state})
         except MissingError as error:
             raise MissingError(f"{error}; then go on with --resume") from None
+        self._lines, self._size, self._digest = count, self._size + len(text), digest
+
+
+def _sealed(journal: hashlib._Hash, state: Mapping[str, Any]) -> str:
+    """A digest of the journal up to a state and of the state."""
+    digest = journal.copy()
+    digest.update(json.dumps(state, allow_nan=False).encode())
+    return digest.hexdigest()
 
 
 def new_folder(kind: str, root: Path = Path("runs")) -> Path:
@@ -176,19 +186,16 @@ def claimed(path: Path, option: str = "--run-dir") -> Iterator[None]:
         InputError: another process has it.
         MissingError: it cannot be made.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / _LOCK).open("a")
-    except OSError as error:
-        raise MissingError(f"cannot make the run folder {clipped(path)}: {error.strerror}") from None
-    with lock:
-        if fcntl is not None:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, kill -9 included
-            except OSError:
-                raise InputError(
-                    f"another process is at work in {path}; wait until it ends, or name another folder with {option}"
-                ) from None
+    with ExitStack() as held:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(path / _LOCK, wait=False))
+        except BlockingIOError:
+            raise InputError(
+                f"another process is at work in {path}; wait until it ends, or name another folder with {option}"
+            ) from None
+        except OSError as error:
+            raise MissingError(f"cannot make the run folder {clipped(path)}: {error.strerror}") from None
         yield
 
 

@@ -34,7 +34,7 @@ with tempfile.TemporaryDirectory() as folder, Workers(1) as workers:
     table = Path(sys.argv[1]) if len(sys.argv) > 1 else made_up_table(Path(folder) / "mine.csv")
     groups = gather([load_benchmark(table)])
     proxies = [resolve_proxy(text) for text in ("depth * width", "sum(l2(proj.weight))")]
-    for row in compare(groups, proxies, CaptureSettings(), Path(folder) / "memo.sqlite", workers):
+    for row in compare(groups, proxies, CaptureSettings(), Path(folder) / "memo.sqlite", workers).rows:
         print(
             f"{row['proxy']:22} {row['space']} {row['dataset']:10} n={row['n']:3} tau={row['kendall']:.3f} {row['kendall_ci']}"
         )

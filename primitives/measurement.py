@@ -5,15 +5,14 @@ This module needs torch alone and knows sites by attribute paths only, so that a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["MAP_MODULE", "find_blocks", "measure"]
+__all__ = ["MAP_MODULE", "AbsentError", "find_blocks", "measure"]
 
 MAP_MODULE = "attn.attn_drop"
 # pass: absolute weights; the images of the batch, else one of ones; cross-entropy, else the sum of the logits
@@ -23,9 +22,19 @@ PASS_RULES = {
     "ones": (True, False, False),
     "signed": (False, False, False),
 }
+MAP_KINDS = ("map", "head_grad")  # what is taken where the attention map is
 FORWARD_KINDS = ("input", "output", "map", "response")  # what needs no gradient
 # from where to where in a block: its entry, its middle (what norm2 reads), its exit
 JACOBIANS = {"attn_res": ("entry", "middle"), "mlp_res": ("middle", "exit"), "block": ("entry", "exit")}
+HALVES = ("attn_res", "mlp_res")
+
+
+class AbsentError(ValueError):
+    """A block has no such statistic, whatever its numbers; ``pairs`` are all (site, kind) that it lacks for this reason."""
+
+    def __init__(self, reason: str, pairs: Iterable[tuple[str, str]]) -> None:
+        super().__init__(reason)
+        self.pairs = frozenset(pairs)
 
 
 def find_blocks(model: nn.Module) -> list[nn.Module]:
@@ -92,7 +101,9 @@ def measure(
         ``net`` is in every block. Nothing is run for weights.
 
     Raises:
-        ValueError: a block lacks a site, or a pass lacks its images.
+        AbsentError: a block lacks a site; before anything is run, or for the halves (``attn_res``, ``mlp_res``) of a block
+            that does not normalise before its MLP, while the first such block runs.
+        ValueError: a pass lacks its images, or goes around a site.
     """
     blocks = find_blocks(model)
     found: list[dict[tuple[str, str, str], Tensor]] = [{} for _ in blocks]
@@ -149,13 +160,33 @@ def listen(block: nn.Module, taken: Taken, site: str, kind: str, paths: dict[str
         taken.sources[site, kind] = seen
         return seen, *args[1:]
 
-    def begin(_: nn.Module, args: tuple[Tensor, ...], place: str) -> None:
-        taken.places[place] = args[0]
+    def begin(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        taken.places["entry"] = args[0]
+
+    def meet(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        taken.places["middle"] = args[0]
+        if kind == "output":
+            taken.values[site, kind] = args[0].detach()
+
+    def check(_: nn.Module, __: tuple[Tensor, ...]) -> None:
+        # by the order of calls, which layer scale, stochastic depth, windows and modulation leave as it is
+        if "middle" not in taken.places:
+            raise AbsentError(
+                f"{type(block).__name__} runs 'mlp' before '{paths[site]}', so it has no halves x + attn(norm1(x)) and "
+                f"x + mlp(norm2(x)), which {site}.{kind} is taken of",
+                [(half, taken_there) for half in HALVES for taken_there in ("output", "jacobian")],
+            )
 
     def end(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
         taken.places["exit"] = output
 
-    module = submodule(block, MAP_MODULE if kind in ("map", "head_grad") else paths[site])
+    try:
+        module = submodule(block, MAP_MODULE if kind in MAP_KINDS else paths[site])
+    except ValueError as error:
+        if kind not in MAP_KINDS:
+            raise AbsentError(str(error), [(site, kind)]) from None
+        reason = f"{error}: its {type(block.attn).__name__} forms no attention map"
+        raise AbsentError(reason, [(site, other) for other in MAP_KINDS]) from None
     if kind in ("weight", "grad", "hvp", "grads"):
         weight = module.get_parameter("weight")
         if kind == "weight":
@@ -165,13 +196,12 @@ def listen(block: nn.Module, taken: Taken, site: str, kind: str, paths: dict[str
         return []
     if kind == "input_grad":
         return [module.register_forward_pre_hook(enter)]
+    hooks: list[RemovableHandle] = []
+    if site in HALVES:
+        hooks += [module.register_forward_pre_hook(meet), submodule(block, "mlp").register_forward_pre_hook(check)]
     if kind == "jacobian":
-        return [
-            block.register_forward_pre_hook(partial(begin, place="entry")),
-            module.register_forward_pre_hook(partial(begin, place="middle")),
-            block.register_forward_hook(end),
-        ]
-    return [module.register_forward_hook(keep)]
+        hooks += [block.register_forward_pre_hook(begin), block.register_forward_hook(end)]
+    return hooks or [module.register_forward_hook(keep)]
 
 
 def run_pass(
@@ -218,7 +248,7 @@ def run_pass(
     for block, taken in zip(blocks, blocks_taken, strict=True):
         for site, kind in needed:
             if site != "net" and (site, kind) not in taken.values:
-                in_map = kind in ("map", "head_grad")
+                in_map = kind in MAP_KINDS
                 raise ValueError(
                     f"{type(block).__name__} never calls its '{MAP_MODULE if in_map else paths[site]}', "
                     f"where {site}.{kind} is taken" + " (a fused attention forms no map: switch it off)" * in_map

@@ -129,6 +129,7 @@ _PLACES: Final = (
     ((*_LINEAR, *_MODULES), ("response",)),
     (("attn",), ("head_grad",)),
     (("attn_res", "mlp_res", "block"), ("jacobian",)),
+    (("attn_res",), ("output",)),  # norm2.input, where blocks have halves; an error elsewhere
     (("net",), tuple(_NET_KINDS)),
 )
 

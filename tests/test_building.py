@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -164,15 +165,19 @@ def test_repetitions_are_refused(changes: dict[str, Any], message: str, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def _slow_first(task: int) -> int:
-    import time
+def _first_waits(task: tuple[int, Path]) -> int:
+    """The first task goes on as soon as the last one is through."""
+    number, mark = task
+    if number == 5:
+        mark.touch()
+    end = time.monotonic() + 60
+    while number == 0 and not mark.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return number
 
-    time.sleep(0.5 if task == 0 else 0)
-    return task
 
-
-def test_what_ends_first_is_there_first() -> None:
+def test_what_ends_first_is_there_first(tmp_path: Path) -> None:
     with Workers(2) as workers:
-        found = list(workers.completed(_slow_first, range(6)))
+        found = list(workers.completed(_first_waits, [(number, tmp_path / "mark") for number in range(6)]))
     assert sorted(found) == list(range(6))
     assert found[0] != 0

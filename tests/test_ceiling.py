@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from scipy import stats
 
 from autoprox.errors import InputError
 from autoprox.ranking.agreement import bootstrap
-from autoprox.ranking.ceiling import noise_ceiling, seed_labels, seed_of
-from benchdata import Benchmark, Row, TableError
+from autoprox.ranking.ceiling import ceilings_of, noise_ceiling, seed_labels, seed_of
+from autoprox.ranking.problem import gather
+from benchdata import Benchmark, Row, TableError, load_benchmark
 
 NAN = math.nan
 
@@ -180,3 +182,44 @@ def test_seed_labels_of_a_table():
     assert seed_labels(table, "s", "other") == {}
     with pytest.raises(TableError, match="data set in space 's'"):
         seed_labels(table, "s", "absent")
+
+
+def test_ceilings_of_groups_are_of_their_architectures():
+    table = load_benchmark("nano")
+    groups = gather([table])
+    whole = ceilings_of(groups, [table], resamples=20)
+    assert set(whole) == {(group.space, dataset) for group in groups for dataset in group.labels}
+    for (space, dataset), found in whole.items():
+        assert found == noise_ceiling(seed_labels(table, space, dataset), resamples=20)
+    test = [group.part("test") for group in groups]
+    rows = [
+        [group.networks.index(network) for network in part.networks] for group, part in zip(groups, test, strict=True)
+    ]
+    for (space, dataset), found in ceilings_of(test, [table], resamples=20).items():
+        number = [group.space for group in groups].index(space)
+        labels = {seed: row[rows[number]] for seed, row in seed_labels(table, space, dataset).items()}
+        assert found == noise_ceiling(labels, resamples=20)
+        assert found.n == 24
+
+
+def test_no_ceiling_where_labels_are_no_means_over_seeds():
+    table = load_benchmark("nano")
+    assert ceilings_of(gather([table], label="seed-0"), [table], resamples=2) == {}
+    group = gather([table])[0]
+    assert ceilings_of([group], [], resamples=2) == {}
+    assert ceilings_of([group.take([0, 1])], [table], resamples=2) == {}
+    digits = np.where(np.arange(60) == 3, group.labels["digits"] + 1, group.labels["digits"])
+    changed = replace(group, labels=group.labels | {"digits": digits})
+    assert set(ceilings_of([changed], [table], resamples=2)) == {(group.space, "shapes"), (group.space, "textures")}
+
+
+def test_ceilings_join_tables_by_architecture():
+    table = load_benchmark("nano")
+    group = gather([table], datasets=["digits"])[0]
+    parts = [
+        Benchmark(
+            "a", "a", "a", "a", "mean", ("digits",), (), tuple(row for i, row in enumerate(table.rows) if i % 2 == k)
+        )
+        for k in (1, 0)
+    ]
+    assert ceilings_of([group], parts, resamples=20) == ceilings_of([group], [table], resamples=20)

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import autoprox
+from tests.kill import SUBJECTS, killed
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "autoprox"]
@@ -128,3 +130,51 @@ def test_interrupted_search_goes_on_to_the_same_result(environment: dict[str, st
     first, second = json.loads(resumed.stdout), json.loads(whole.stdout)
     assert first["architecture"] == second["architecture"]
     assert first["score"] == second["score"]
+
+
+DISCOVER = [
+    "discover", "--bench", "nano", "--spaces", "pit-nano", "--datasets", "digits", "--evaluations", "40", "--batch-size", "1",
+    "--workers", "1", "--json",
+]  # fmt: skip
+
+
+def test_two_discoveries_share_one_home_from_the_start(environment: dict[str, str], tmp_path: Path) -> None:
+    running = [
+        subprocess.Popen(
+            [*COMMAND, *DISCOVER, "--run-dir", name, "--out", f"{name}.json"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment,
+        )
+        for name in ("one", "two")
+    ]  # fmt: skip
+    found = []
+    for process in running:
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        assert "damaged" not in errors
+        record = json.loads(output)
+        del record["provenance"]["seconds"]
+        found.append({name: record[name] for name in ("expression", "metrics", "provenance")})
+    assert found[0] == found[1]
+    assert not [path.name for path in (tmp_path / "home").rglob(".*") if path.name != ".features.sqlite.lock"]
+
+
+def test_a_disk_that_is_too_small_for_samples_is_one_sentence(environment: dict[str, str], tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="this system cannot limit the size of a file")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = subprocess.run(
+        [*COMMAND, *DISCOVER], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment, timeout=120,
+        preexec_fn=limited,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines()[-1].startswith("autoprox: the samples of statistics cannot be kept in ")
+    assert not list((tmp_path / "home").rglob("*.safetensors*"))
+
+
+def test_kills_at_random_moments(tmp_path: Path) -> None:
+    search = next(subject for subject in SUBJECTS if subject.name == "search")
+    shorter = tuple("40" if argument == "120" else argument for argument in search.arguments)
+    for line, went_well in killed(replace(search, arguments=shorter), tmp_path, kills=3, seed=1):
+        assert went_well, line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,13 @@ import pytest
 from rich.console import Console, RenderableType
 
 from autoprox.discovery import Standing
+from autoprox.discovery.evolution import WIDE
 from autoprox.report import discovery_tables, progress, rank_tables
+from autoprox.report.language import language_tables, statistic_families
 from autoprox.report.live import LiveDiscovery, PlainDiscovery, standing_panel
 from autoprox.report.progress import Bar, PlainLines
+from primitives.operators import OPERATORS
+from primitives.statistics import STATISTICS, Statistic
 
 LONG = "sum(l2(qkv.weight)) + " * 12 + "sum(mean(abs(fc1.weight)))"
 PAIRS = {
@@ -178,3 +183,32 @@ def test_the_outcome_of_a_discovery() -> None:
     ):
         assert part in text
     assert "no usable scores: not finite" in text
+
+
+def test_families_are_all_statistics_once() -> None:
+    for names in (list(STATISTICS), list(STATISTICS)[::3], list(WIDE.terminals)):
+        families = statistic_families(names)
+        found = [
+            Statistic(pass_, site, kind).name
+            for kind, passes, sites, _ in families
+            for pass_ in passes
+            for site in sites
+        ]
+        assert sorted(found) == sorted(names)
+        assert all(meaning and not meaning.startswith("net") for *_, meaning in families)
+    assert len(statistic_families(STATISTICS)) < len(STATISTICS) / 15
+
+
+@pytest.mark.parametrize(("width", "lines"), [(80, 120), (120, 95)])
+def test_the_words_of_the_language_fit_few_lines(width: int, lines: int) -> None:
+    text = drawn(*language_tables(), width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert len(text.splitlines()) <= lines
+    words = text.split()
+    for operator in OPERATORS.values():
+        assert words.count(operator.name) >= 1
+    for statistic in STATISTICS.values():
+        assert {statistic.kind, statistic.site, statistic.pass_} <= set(re.findall(r"\w+", text))
+    assert f"{len(STATISTICS)} statistics" in text
+    assert re.search(r"core +layers groups +weight grad ones.grad *\n", text)
+    assert re.search(r"wide adds +layers groups +hvp gate_grad logits.grad signed.grad *\n", text)

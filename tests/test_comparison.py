@@ -24,6 +24,7 @@ from benchdata import Benchmark, Row, load_benchmark
 SETTINGS = CaptureSettings(batch_size=1)
 KEYS = {
     "proxy", "space", "dataset", "label", "n", "kendall", "kendall_ci", "spearman", "pearson", "partial_kendall",
+    "partial_kendall_ci",
     "kendall_params",
 }  # fmt: skip
 REAL = next(
@@ -53,7 +54,7 @@ def group(count: int = 12, missing: int = 0, space: str = "pit-tiny") -> Group:
 def table(groups: list[Group], proxies: list[str], memo: Path, **options: Any) -> list[dict[str, Any]]:
     with Workers(1) as workers:
         asked = [resolve_proxy(text) for text in proxies]
-        return compare(groups, asked, SETTINGS, memo, workers, resamples=50, **options)
+        return compare(groups, asked, SETTINGS, memo, workers, resamples=50, **options).rows
 
 
 def test_rows_have_the_keys_of_the_contract_and_baselines_come_once(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_with_a_data_root_each_data_set_has_its_own_batch(tmp_path: Path) -> Non
     ground.label_kinds["cifar100"] = "kd"
     text = [resolve_proxy("sum(mean(abs(fc1.output)))")]
     with Workers(1) as workers:
-        noise = compare([ground], text, SETTINGS, tmp_path / "memo", workers, resamples=20)
+        noise = compare([ground], text, SETTINGS, tmp_path / "memo", workers, resamples=20).rows
         images = CaptureSettings(batch_size=1, data_root=str(tmp_path))
         told: list[str] = []
         rows = compare(
@@ -144,7 +145,7 @@ def test_with_a_data_root_each_data_set_has_its_own_batch(tmp_path: Path) -> Non
             workers,
             resamples=20,
             progress=lambda stage, *_: told.append(stage),
-        )
+        ).rows
     assert told  # other images, so the memo of the noise does not serve
     assert {row["dataset"] for row in rows} == {"cifar100"}
     assert rows[0]["n"] == noise[0]["n"] == 3

@@ -16,20 +16,24 @@ import numpy as np
 import pytest
 
 from autoprox.discovery import Discovery, DiscoverySettings, Standing, discover
+from autoprox.discovery.evolution import CORE, WIDE
 from autoprox.errors import InputError, InterruptedRunError
+from autoprox.language.expression import statistics
 from autoprox.language.text import parse
 from autoprox.measuring.capture import CaptureSettings
+from autoprox.measuring.screening import SAMPLES
 from autoprox.measuring.workers import Workers
 from autoprox.ranking.fitness import Fitness
 from autoprox.ranking.problem import PARTS, Group, numbers_of, split_of
 from autoprox.spaces import get_space
+from tests.commands import fails
 
 SETTINGS = DiscoverySettings(evaluations=250, finalists=6, capture=CaptureSettings(batch_size=1))
 
 
-def small_group(count: int = 30) -> Group:
+def small_group(count: int = 30, name: str = "pit-tiny") -> Group:
     """Cheap networks of PiT whose labels follow depth and width, with noise."""
-    space = get_space("pit-tiny")
+    space = get_space(name)
     rng = np.random.default_rng(5)
     networks: dict[str, None] = {}
     while len(networks) < count:
@@ -51,7 +55,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(home: Path, run_dir: Path, settings: DiscoverySettings = SETTINGS, **options: Any) -> Discovery:
     workers = options.pop("workers", None) or Workers(1)
-    return discover([small_group()], settings, run_dir=run_dir, home=home, workers=workers, **options)
+    groups = [options.pop("group", None) or small_group()]
+    return discover(groups, settings, run_dir=run_dir, home=home, workers=workers, **options)
 
 
 def without_times(discovery: Discovery) -> str:
@@ -169,12 +174,63 @@ def test_shuffled_labels_are_not_predicted_on_test(home: Path, tmp_path: Path, w
         ({"structure": "ring"}, "no structure 'ring'"),
         ({"fitness": "max"}, "no fitness 'max'"),
         ({"evaluations": 0}, "number of evaluations is 0"),
+        ({"vocabulary": "broad"}, "no vocabulary 'broad'; choose one of core, wide"),
+        (
+            {"vocabulary": "wide", "preset": "auto-prox"},
+            "wide belongs to the preset pareto, and the preset is auto-prox",
+        ),
     ],
 )
 def test_wrong_settings(home: Path, tmp_path: Path, change: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         run(home, tmp_path / "run", replace(SETTINGS, **change))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_wide_discovery_resumes_and_leaves_core_ones_as_they_are(tmp_path: Path) -> None:
+    group = small_group(name="pit-nano")
+
+    def again(name: str, settings: DiscoverySettings, home: str = "home", **options: Any) -> Discovery:
+        return run(tmp_path / home, tmp_path / name, settings, group=group, **options)
+
+    core = replace(SETTINGS, evaluations=120, finalists=2)
+    wide = replace(core, vocabulary="wide")
+    expected = again("wide", wide)
+    assert expected.proxy.provenance["settings"]["vocabulary"] == "wide"
+    journal = [json.loads(line) for line in (tmp_path / "wide" / "journal.jsonl").read_text().splitlines()]
+    read = {name for line in journal for name in statistics(parse(line["expression"]))}
+    assert read <= set(WIDE.terminals)
+    assert read - set(CORE.terminals)
+    standings: list[Standing] = []
+    with pytest.raises(InterruptedRunError):
+        again("run", wide, observe=standings.append, stop=lambda: len(standings) >= 1)
+    assert without_times(again("run", wide, resume=True)) == without_times(expected)
+    with pytest.raises(InputError, match='has vocabulary = "wide"'):
+        again("run", core, resume=True)
+
+    files = sorted((tmp_path / "home" / SAMPLES).rglob("*.safetensors"))
+    written = [path.read_bytes() for path in files]
+    assert without_times(again("core", core)) == without_times(again("cold", core, home="another"))
+    assert [path.read_bytes() for path in files] == written, "samples of the two do not mix"
+    assert len(list((tmp_path / "home" / SAMPLES).rglob("*.safetensors"))) == 2 * len(files)
+
+
+def test_a_run_of_a_version_without_vocabularies_is_a_core_run(whole: Discovery, home: Path, tmp_path: Path) -> None:
+    """settings.json as version 0.1 wrote it."""
+    run(home, tmp_path / "run")
+    recorded = json.loads((tmp_path / "run" / "settings.json").read_text())["settings"]
+    before = ["preset", "structure", "fitness", "evaluations", "seed", "finalists", "capture", "null"]
+    assert list(recorded) == [*before, "benchmarks", "split", "spaces", "labels", "images"]
+    assert without_times(run(home, tmp_path / "run", resume=True)) == without_times(whole)
+
+
+def test_the_command_line_knows_the_vocabularies(capsys: pytest.CaptureFixture[str]) -> None:
+    code, sentence = fails(capsys, ["discover", "--preset", "auto-prox", "--vocabulary", "wide"])
+    assert code == 2
+    assert "choose --preset pareto, or leave --vocabulary out" in sentence
+    code, sentence = fails(capsys, ["discover", "--vocabulary", "broad"])
+    assert code == 2
+    assert "'broad'" in sentence
 
 
 def test_too_few_architectures(home: Path, tmp_path: Path) -> None:

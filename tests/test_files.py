@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from autoprox.errors import InputError, MissingError
-from autoprox.files import check_writable, read_json, write_text
+from autoprox.files import check_writable, locked, read_json, remove_unfinished, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -72,3 +75,63 @@ def test_a_file_beyond_all_reason_is_not_read(tmp_path: Path) -> None:
         file.truncate(2**40)  # takes no room
     with pytest.raises(InputError, match="it has more than 256 MiB"):
         read_json(tmp_path / "huge.json", "proxy file")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from autoprox.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_kill_leaves_the_old_file_and_what_it_had_begun_can_be_removed(tmp_path: Path) -> None:
+    path = tmp_path / "best [1].json"
+    write_text(path, "old")
+    others = [".best [1].json.bak", ".best 1.json.k_9x0a1z", "best [1].json.k_9x0a1z"]
+    for name in others:
+        (tmp_path / name).write_text("")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False, cwd=Path(__file__).parent.parent)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert len(os.listdir(tmp_path)) == 5
+    remove_unfinished(path)
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, path.name])
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from autoprox.files import locked
+with locked(Path(sys.argv[1])):
+    print("mine", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_holds_a_lock_and_the_others_wait_until_it_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"mine\n"
+    with pytest.raises(BlockingIOError), locked(path, wait=False):
+        pass
+    got: list[str] = []
+
+    def wait() -> None:
+        with locked(path):
+            got.append("mine")
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    waiter.join(0.2)
+    assert got == []
+    holder.kill()
+    holder.communicate()
+    waiter.join(10)
+    assert got == ["mine"]
+    with locked(path, wait=False), pytest.raises(BlockingIOError), locked(path, wait=False):
+        pass

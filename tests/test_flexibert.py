@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,17 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from autoprox.errors import InputError
+from autoprox.export import export
+from autoprox.language.canonical import canonical
+from autoprox.language.expression import Expression, features, statistics
+from autoprox.language.text import parse, to_text
+from autoprox.measuring.capture import CaptureSettings, Lacking, Network, batch_of, block_features, capture
+from autoprox.measuring.measure import measured, measured_where_possible
+from autoprox.measuring.store import FeatureStore
+from autoprox.measuring.workers import Workers
+from autoprox.proxies.evaluation import Invalid, Population
+from autoprox.proxies.known import KNOWN_PROXIES
+from autoprox.ranking.problem import numbers_of
 from autoprox.spaces import FlexiBertArchitecture, FlexiBertSpace, get_space
 from autoprox.spaces.flexibert import EncoderLayer
 from autoprox.spaces.networks_flexibert import EncoderBlock, FlexiBert, dct2, dft2, operation
@@ -318,7 +330,8 @@ def test_blocks_are_post_norm_and_stack_their_feed_forward_layers() -> None:
 @every_kind
 def test_statistics_keep_their_names(kind: tuple[str, str | int]) -> None:
     model = network(of_kind(kind))
-    wanted = [("data", site, kind_) for site in SUBMODULES for kind_ in ("input", "output", "output_grad")]
+    sites = [site for site in SUBMODULES if site not in ("attn_res", "mlp_res")]  # a post-norm block has no such halves
+    wanted = [("data", site, kind_) for site in sites for kind_ in ("input", "output", "output_grad")]
     wanted += [("data", site, kind_) for site in ("qkv", "proj", "fc1", "fc2") for kind_ in ("weight", "grad")]
     for block in measure(model, wanted, SUBMODULES, ids(2, 8), torch.tensor([0, 2])):
         assert set(block) == set(wanted)
@@ -341,9 +354,6 @@ def test_attention_maps_are_where_tokens_are_weighed() -> None:
 
 
 def test_networks_are_measured_on_seeded_tokens() -> None:
-    from autoprox.language.text import parse
-    from autoprox.measuring.capture import CaptureSettings, batch_of, block_features
-
     settings = CaptureSettings(batch_size=2)
     batch = batch_of(settings, SPACE)
     assert batch.images.shape == (2, SPACE.length)
@@ -352,12 +362,101 @@ def test_networks_are_measured_on_seeded_tokens() -> None:
     features = [parse("l2(qkv.grad)"), parse("l2(ones.proj.grad)"), parse("l1(fc2.weight)")]
     found, again = (block_features(("flexibert", key), features, settings) for _ in range(2))
     for feature in features:
-        assert (found[feature] > 0).all()
+        assert (np.asarray(found[feature]) > 0).all()
         assert np.array_equal(found[feature], again[feature])
     other = block_features(("flexibert", key), features[:1], CaptureSettings(batch_size=2, seed=1))
-    assert not np.allclose(other[features[0]], found[features[0]])
+    assert not np.allclose(np.asarray(other[features[0]]), np.asarray(found[features[0]]))
     transform = SPACE.key(of_kind(("LT", "DFT")))
     with pytest.raises(
         InputError, match=r"an architecture of flexibert cannot be measured so: .* has no 'attn.attn_drop'"
     ):
-        block_features(("flexibert", transform), [parse("mean(attn.map)")], settings)
+        capture(("flexibert", transform), ["attn.map"], settings)
+
+
+# What the networks of this space cannot have: attention maps of transforms, halves of blocks that normalise first
+
+NO_MAP = r"EncoderBlock has no 'attn\.attn_drop', which the statistic is taken at: its LinearTransform forms no attention map"
+NO_HALVES = (
+    r"EncoderBlock runs 'mlp' before 'norm2', so it has no halves x \+ attn\(norm1\(x\)\) and x \+ mlp\(norm2\(x\)\)"
+)
+
+
+def network_of(kind: tuple[str, str | int]) -> Network:
+    return SPACE.name, SPACE.key(of_kind(kind))
+
+
+def reads(expression: Expression, *sites: str) -> bool:
+    return any(name.rpartition(".")[0] in sites for name in statistics(expression))
+
+
+@every_kind
+def test_every_known_proxy_has_a_score_or_a_reason_on_every_operation(
+    kind: tuple[str, str | int], tmp_path: Path
+) -> None:
+    asked = {name: canonical(known.expression) for name, known in KNOWN_PROXIES.items()}
+    wanted = [feature for expression in asked.values() for feature in features(expression)]
+    networks = [network_of(kind)]
+    with FeatureStore(tmp_path / "memo") as store:
+        rows = measured_where_possible(networks, wanted, CaptureSettings(batch_size=3), store, Workers(1))
+    population = Population(numbers_of(networks), rows)
+    for name, expression in asked.items():
+        found = population.score(expression)
+        if reads(expression, "attn_res", "mlp_res"):
+            assert isinstance(found, Invalid), name
+            assert re.search(f"is lacking on 1 of 1 networks: {NO_HALVES}", found.reason)
+        elif kind[0] == "LT" and {"attn.map", "attn.head_grad"} & set(statistics(expression)):
+            assert isinstance(found, Invalid), name
+            assert re.search(f"is lacking on 1 of 1 networks: {NO_MAP}$", found.reason)
+        else:
+            assert not isinstance(found, Invalid), (name, found)
+            assert np.isfinite(found).all(), name
+
+
+def test_what_a_network_lacks_costs_no_second_pass_and_is_never_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, passes = FlexiBert.forward, []
+
+    def counted(model: FlexiBert, tokens: Tensor) -> Tensor:
+        logits = plain(model, tokens)
+        passes.append(len(tokens))
+        return logits
+
+    monkeypatch.setattr(FlexiBert, "forward", counted)
+    impossible = [parse("mean(attn.map)"), parse("sum(attn.head_grad)"), parse("spectral(mlp_res.jacobian)")]
+    possible = [parse("l2(qkv.grad)"), parse("mean(fc1.output)")]
+    networks = [network_of(("LT", "DFT")), network_of(("SA", "SDP"))]
+    settings = CaptureSettings(batch_size=2)
+    with FeatureStore(tmp_path / "memo") as store:
+        transform, attention = measured_where_possible(networks, [*impossible, *possible], settings, store, Workers(1))
+        assert passes == [2, 2]  # a network once
+        assert [isinstance(transform[f], Lacking) for f in impossible] == [True, True, True]
+        assert [isinstance(attention[f], Lacking) for f in impossible] == [False, False, True]
+        kept = store.read(settings.key(), ["|".join(networks[0])], [to_text(f) for f in (*impossible, *possible)])
+        assert set(kept["|".join(networks[0])]) == {to_text(f) for f in possible}
+        (again,) = measured_where_possible(networks[:1], [*impossible, *possible], settings, store, Workers(1))
+        assert passes == [2, 2]
+        assert all(again[f] == transform[f] for f in impossible)
+        (exact,) = measured(networks[:1], possible, settings, store, Workers(1))
+        assert all(np.array_equal(exact[f], np.asarray(transform[f])) for f in possible)
+        with pytest.raises(
+            InputError, match=rf"mean\(attn\.map\) cannot be measured .* flexibert: {NO_MAP}; choose an"
+        ):
+            measured(networks, impossible[:1], settings, store, Workers(1))
+
+
+def test_an_exported_proxy_refuses_blocks_without_halves() -> None:
+    names: dict[str, Any] = {}
+    exec(compile(export(KNOWN_PROXIES["az-nas-trainability"].expression, "python"), "proxy.py", "exec"), names)
+    with pytest.raises(ValueError, match=NO_HALVES):
+        names["score"](network(of_kind(("SA", "SDP"))), ids(2, 8), torch.tensor([0, 2]))
+
+
+def test_a_feature_that_some_networks_lack_leaves_the_others_alone() -> None:
+    mean, norm = parse("mean(attn.map)"), parse("l2(fc1.weight)")
+    rows = [{mean: Lacking("it has none"), norm: np.array([2.0])}, {mean: np.array([1.0]), norm: np.array([3.0])}]
+    population = Population({"depth": [1, 1]}, rows)
+    proxy = canonical(parse("sum(mean(attn.map)) + sum(l2(fc1.weight))"))
+    assert population.missing([proxy]) == []
+    assert population.score(proxy) == Invalid("mean(attn.map) is lacking on 1 of 2 networks: it has none")
+    assert np.array_equal(np.asarray(population.score(canonical(parse("sum(l2(fc1.weight))")))), [2, 3])

@@ -138,7 +138,7 @@ def test_no_worker_outlives_an_interruption():
     def interrupted() -> None:
         with Workers(2) as workers:
             for _ in workers.map(time.sleep, [0, 300, 300, 300]):
-                processes.extend(workers._pool._processes.values())
+                processes.extend(worker.process for worker in workers._busy.values())
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

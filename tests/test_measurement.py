@@ -13,7 +13,7 @@ from torch.nn import functional
 from autoprox.language.text import parse
 from autoprox.measuring.capture import CaptureSettings, batch_of, block_features, capture, settings_for
 from autoprox.spaces import get_space
-from primitives.measurement import absolute_weights, channel_jacobian, find_blocks, measure
+from primitives.measurement import AbsentError, absolute_weights, channel_jacobian, find_blocks, measure
 from primitives.statistics import GROUPS, STATISTICS, SUBMODULES
 
 TRIPLES = sorted({(s.pass_, s.site, s.kind) for s in STATISTICS.values() if s.site not in GROUPS})
@@ -54,7 +54,7 @@ def block(p: dict[str, Tensor], name: str, x: Tensor, heads: int, trace: Trace, 
         mixed.append(t["attn.map"][:, head] @ value[..., head * size : (head + 1) * size])
     t["proj.input"] = torch.cat(mixed, -1)
     t["proj.output"] = t["attn.output"] = linear(p, f"{name}.attn.proj", t["proj.input"])
-    t["norm2.input"] = x + t["attn.output"]
+    t["norm2.input"] = t["attn_res.output"] = x + t["attn.output"]
     t["norm2.output"] = t["mlp.input"] = t["fc1.input"] = norm(p, f"{name}.norm2", t["norm2.input"], eps)
     t["fc1.output"] = t["gelu.input"] = linear(p, f"{name}.mlp.fc1", t["fc1.input"])
     t["gelu.output"] = t["fc2.input"] = t["fc1.output"] * (1 + torch.erf(t["fc1.output"] / 2**0.5)) / 2
@@ -196,7 +196,10 @@ def test_every_statistic_equals_autograd_on_the_written_out_pass(name, smallest)
 def written_out_gradients(trace: Trace, loss: Tensor, images: Tensor, logits: Tensor) -> None:
     """Add to every block what follows from one pass backward, by the definitions of the kinds."""
     sources = [
-        (t, key) for t in trace.blocks for key in tuple(t) if key.endswith((".weight", ".output")) or key == "attn.map"
+        (t, key)
+        for t in trace.blocks
+        for key in tuple(t)
+        if (key.endswith((".weight", ".output")) and not key.startswith("attn_res")) or key == "attn.map"
     ]
     gradients = torch.autograd.grad(loss, [t[key] for t, key in sources], retain_graph=True)
     for (t, key), gradient in zip(sources, gradients, strict=True):
@@ -415,6 +418,62 @@ def test_a_weight_the_loss_does_not_reach_has_a_zero_gradient():
     assert float(found[1]["data", "qkv", "grad"].abs().sum()) > 0
 
 
+# -- the halves of a block
+
+
+class PostNormBlock(TinyBlock):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm1(x + self.attn(x))
+        return self.norm2(x + self.mlp(x))
+
+
+class ScaledBlock(TinyBlock):
+    """Layer scale, and modulation between norm and MLP: halves with more in them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + 0.1 * self.attn(self.norm1(x))
+        return x + 0.1 * self.mlp(2 * self.norm2(x) + 1)
+
+
+def of_blocks(kind: type[TinyBlock]) -> Tiny:
+    model = tiny()
+    for block in model.blocks:
+        block.__class__ = kind
+    return model
+
+
+HALVES = [(pass_, *half) for pass_ in ("data", "ones") for half in
+          (("attn_res", "jacobian"), ("mlp_res", "jacobian"), ("attn_res", "output"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("triple", HALVES, ids=".".join)
+def test_a_block_that_normalises_afterwards_has_no_halves(triple):
+    model = of_blocks(PostNormBlock)
+    before = state(model)
+    reason = r"PostNormBlock runs 'mlp' before 'norm2', so it has no halves x \+ attn\(norm1\(x\)\) and x \+ mlp"
+    with pytest.raises(AbsentError, match=f"{reason}.*which {triple[1]}.{triple[2]} is taken of") as caught:
+        measure(model, [triple], SUBMODULES, *tiny_batch())
+    assert caught.value.pairs >= {triple[1:]}
+    assert state(model) == before
+
+
+def test_a_block_that_normalises_afterwards_keeps_all_else():
+    model = of_blocks(PostNormBlock)
+    wanted = [triple for triple in TRIPLES if triple[1] not in ("attn_res", "mlp_res")]
+    assert ("data", "block", "jacobian") in wanted
+    for block in measure(model, wanted, SUBMODULES, *tiny_batch()):
+        assert set(block) == set(wanted)
+
+
+def test_halves_may_be_scaled_and_modulated():
+    model, (images, labels) = of_blocks(ScaledBlock), tiny_batch()
+    wanted = [*HALVES[:3], ("data", "norm2", "input"), ("data", "block", "jacobian")]
+    for block in measure(model, wanted, SUBMODULES, images, labels):
+        assert torch.equal(block["data", "attn_res", "output"], block["data", "norm2", "input"])
+        assert not torch.equal(block["data", "attn_res", "jacobian"], block["data", "mlp_res", "jacobian"])
+        assert not torch.equal(block["data", "attn_res", "jacobian"], block["data", "block", "jacobian"])
+
+
 # -- capture: the same on networks of a space, from settings
 
 
@@ -463,6 +522,13 @@ def test_keys_tell_batches_apart_and_not_folders():
     assert len(keys) == 8
     assert "data_root" not in CaptureSettings(data_root="/somewhere/private").key()
     assert CaptureSettings(data_root="/a").key() == CaptureSettings(data_root="/b").key()
+
+
+def test_keys_without_a_text_are_those_of_memos_that_knew_none():
+    rest = '"classes": null, "dataset": null, "device": "cpu", "dtype": "float32", "init": "shared", "seed": 0}'
+    assert CaptureSettings().key() == f'{{"batch": null, "batch_size": 8, {rest}'
+    weights = CaptureSettings().for_features([parse("sum(qkv.weight)")])
+    assert weights.key() == f'{{"batch": null, "batch_size": 1, {rest}'
 
 
 def test_only_real_data_differ_between_data_sets():

@@ -11,7 +11,8 @@ from scipy import stats
 
 from autoprox.errors import InputError
 from autoprox.ranking import agreement as ranking
-from autoprox.ranking.agreement import KendallTargets, agreement, bootstrap, joint_agreement, kendalls, regret
+from autoprox.ranking import correlations
+from autoprox.ranking.agreement import KendallTargets, agreement, bootstrap, joint_agreement, kendalls
 from autoprox.ranking.resampling import interval
 
 NAN = float("nan")
@@ -76,7 +77,7 @@ def test_scores_are_cut_into_pieces(monkeypatch):
     rng = np.random.default_rng(1)
     scores, labels = rng.normal(size=(10, 20)), rng.normal(size=(2, 20))
     whole = kendalls(scores, labels)
-    monkeypatch.setattr(ranking, "_CHUNK", 1200)
+    monkeypatch.setattr(correlations, "_CHUNK", 1200)
     np.testing.assert_array_equal(kendalls(scores, labels), whole)
 
 
@@ -105,14 +106,43 @@ def test_partial_kendall_of_kendall_1942():
     assert ranking.partial_kendall(np.append(x, 9), missing, np.append(z, -9)) == ranking.partial_kendall(x, y, z)
 
 
-def test_regret():
-    accuracy = [70.0, 72.0, 75.0, NAN, 71.0]
-    assert regret([5, 4, 1, 9, 2], accuracy) == 5
-    assert regret([5, 4, 1, 9, 2], accuracy, k=2) == 3
-    assert regret([0, 1, 2, 3, 0], accuracy) == 0
-    assert regret([1, 1, 1, 1, 1], accuracy) == 5, "ties must not count for the proxy"
-    with pytest.raises(InputError, match="k is 5; expected 1 to 4"):
-        regret([5, 4, 1, 9, 2], accuracy, k=5)
+@given(pairs, st.integers(0, 9))
+def test_weighted_kendall_equals_scipy(pair, seed):
+    x, y = (np.clip(values, -5, 5) for values in pair)  # scipy takes no infinities
+    expected = stats.weightedtau(y, x, rank=None).statistic
+    np.testing.assert_allclose(correlations.weighted_kendall(x, y), expected, atol=1e-12)
+    x, y = np.random.default_rng(seed).normal(size=(2, 30))
+    assert correlations.weighted_kendall(x, y) == pytest.approx(stats.weightedtau(y, x, rank=None).statistic)
+    assert correlations.weighted_kendall(np.append(x, 9), np.append(y, NAN)) == correlations.weighted_kendall(x, y)
+
+
+def test_weighted_kendall_looks_at_the_best():
+    y = np.arange(20.0)
+    best_right, best_wrong = y.copy(), y.copy()
+    best_right[:5], best_wrong[15:] = y[:5][::-1], y[15:][::-1]
+    assert ranking.kendall(best_right, y) == ranking.kendall(best_wrong, y)
+    assert correlations.weighted_kendall(best_right, y) > 0.96
+    assert correlations.weighted_kendall(best_wrong, y) < 0.75
+
+
+def test_partial_spearman_is_the_correlation_of_what_ranks_leave():
+    x, y, z = ranked(3, 60)
+    y[4] = NAN
+    there = ~np.isnan(y)
+    a, b, c = (stats.rankdata(values[there]) for values in (x, y, z))
+    left = [values - np.polyval(np.polyfit(c, values, 1), c) for values in (a, b)]
+    assert correlations.partial_spearman(x, y, z) == pytest.approx(np.corrcoef(*left)[0, 1])
+    assert correlations.partial_spearman(x, y, np.exp(z)) == pytest.approx(correlations.partial_spearman(x, y, z))
+    assert np.isnan(correlations.partial_spearman(z, y, z))
+    assert np.isnan(correlations.partial_spearman(np.append(x[:-1], NAN), y, z))
+
+
+def test_partial_tau_is_above_0_for_a_noisy_copy_of_size_and_partial_rho_is_not():
+    rng = np.random.default_rng(0)
+    z, a, b = rng.normal(size=(3, 2500))
+    x, y = 0.95 * z + np.sqrt(1 - 0.95**2) * a, 0.8 * z + 0.6 * b
+    assert ranking.partial_kendall(x, y, z) == pytest.approx(0.16, abs=0.03)
+    assert correlations.partial_spearman(x, y, z) == pytest.approx(0.01, abs=0.06)
 
 
 def test_bootstrap_is_seeded_and_draws_n():

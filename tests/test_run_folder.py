@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,37 @@ def test_journal_lines_without_a_state_are_made_again(tmp_path: Path) -> None:
     assert third.load() == ({"step": 2}, [{"a": "τ"}, {"a": 3}])
 
 
+def test_a_save_that_failed_can_be_followed_by_another(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="this system cannot limit the size of a file")
+    folder = RunFolder(tmp_path, "build", {}, resume=False)
+    folder.save({"step": 1}, [{"a": 1}])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit, line in (
+        (500, "x" * 600),
+        (200, "x" * 100),
+    ):  # the journal does not fit; the journal fits, the state does not
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            with pytest.raises(MissingError, match=r"cannot write .*--resume"):
+                folder.save({"step": 2, "text": "y" * 200}, [{"b": line}])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert RunFolder(tmp_path, "build", {}, resume=True).load() == ({"step": 1}, [{"a": 1}])
+        folder.save({"step": 1})  # as a run does that still has something to say at its end
+        assert RunFolder(tmp_path, "build", {}, resume=True).load() == ({"step": 1}, [{"a": 1}])
+    folder.save({"step": 2}, [{"c": 3}])
+    assert RunFolder(tmp_path, "build", {}, resume=True).load() == ({"step": 2}, [{"a": 1}, {"c": 3}])
+    assert sorted(os.listdir(tmp_path)) == ["journal.jsonl", "settings.json", "state.json"]
+
+
+def test_what_a_kill_has_left_half_written_goes_away(tmp_path: Path) -> None:
+    RunFolder(tmp_path, "build", {}, resume=False).save({"step": 1}, [{"a": 1}])
+    (tmp_path / ".state.json.k_9x0a1z").write_text('{"lines": 1')
+    (tmp_path / ".settings").write_text("of somebody else")
+    RunFolder(tmp_path, "build", {}, resume=True).load()
+    assert sorted(os.listdir(tmp_path)) == [".settings", "journal.jsonl", "settings.json", "state.json"]
+
+
 def test_a_lost_journal_is_an_error(tmp_path: Path) -> None:
     RunFolder(tmp_path, "discover", {}, resume=False).save({}, [{"a": 1}, {"a": 2}])
     (tmp_path / "journal.jsonl").write_text('{"a": 1}\n')
@@ -60,6 +92,7 @@ def test_damaged_files_are_errors_not_tracebacks(tmp_path: Path, name: str) -> N
         ("journal.jsonl", '{"a": 1}', "3"),
         ("state.json", '"step": 1', '"step": 2'),
         ("state.json", '"step": 1', '"seconds": "x"'),
+        ("state.json", '"step": 1', '"step": NaN'),
         ("state.json", '"lines": 1', '"lines": 0'),
         ("state.json", '"lines": 1', '"lines": -1'),
         ("state.json", '"lines": 1', '"lines": true'),

@@ -118,6 +118,20 @@ def trainings(choices: Sequence[Chosen], datasets: Sequence[str], seeds: Sequenc
     }
 
 
+def trained(
+    choices: Sequence[Chosen], folder: Path, datasets: Sequence[str], seeds: Sequence[int], workers: int | None
+) -> dict[Key, float]:
+    """Test accuracies in percent of all choices, on all data sets, with all seeds; what a folder has is not trained again."""
+    identity = {"data": {name: load_dataset(name).key for name in datasets}}
+    tasks = trainings(choices, datasets, seeds)
+    with work_view() as view, Workers(workers) as pool:
+        records = train_all(tasks, folder, identity, (folder / SETTINGS).exists(), pool, view.progress)
+    accuracy = {key: value for key in tasks if (value := records[key].accuracy) is not None}
+    if failed := [key for key in tasks if key not in accuracy]:
+        sys.exit(f"{len(failed)} trainings failed: {failed[0]}")
+    return accuracy
+
+
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
     """Mean and half the width of its 95 % t interval; the units are architectures."""
     half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
@@ -166,16 +180,8 @@ def main() -> None:
     choices, expressions = chosen(asked.folder, asked.bench, asked.seeds, asked.evaluations, asked.scored)
     for space, budget in BUDGETS.items():
         choices += at_random(get_space(space), budget, asked.random)
-    folder = asked.folder / "trainings"
-    identity = {"data": {name: load_dataset(name).key for name in datasets}}
-    with work_view() as view, Workers(asked.workers) as workers:
-        tasks = trainings(choices, datasets, FRESH)
-        records = train_all(tasks, folder, identity, (folder / SETTINGS).exists(), workers, view.progress)
-    accuracy = {key: records[key].accuracy for key in tasks}
-    failed = [key for key, value in accuracy.items() if value is None]
-    if failed:
-        sys.exit(f"{len(failed)} trainings failed: {failed[0]}")
-    lines = list(report(choices, {key: value for key, value in accuracy.items() if value is not None}, datasets))
+    accuracy = trained(choices, asked.folder / "trainings", datasets, FRESH, asked.workers)
+    lines = list(report(choices, accuracy, datasets))
     found = [{"method": c.method, "space": c.space, "architecture": json.loads(c.key)} for c in choices]
     write_json(asked.folder / "truth.json", {"expressions": expressions, "chosen": found, "table": lines})
     sys.stdout.write("\n".join((*(f"seed {i}: {text}" for i, text in enumerate(expressions)), "", *lines, "")))

@@ -7,8 +7,10 @@ import io
 import os
 import re
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, TextIO
 
 import typer
 
@@ -16,11 +18,13 @@ from autoprox import __version__
 from autoprox.cli.architectures import score, search
 from autoprox.cli.benches import benches
 from autoprox.cli.building import build, retrain
+from autoprox.cli.caching import cache
 from autoprox.cli.discovering import discover
 from autoprox.cli.listings import export, primitives, proxies, spaces
 from autoprox.cli.ranking import rank
 from autoprox.cli.training import train
 from autoprox.errors import AutoproxError
+from autoprox.measuring.workers import Notice
 
 __all__ = ["app", "main", "run", "spread"]
 
@@ -45,6 +49,7 @@ app.add_typer(benches, name="bench", help="List, show, install and build ground 
 app.command()(proxies)
 app.command()(primitives)
 app.command()(spaces)
+app.command()(cache)
 
 
 def _version(asked: bool) -> None:
@@ -90,7 +95,8 @@ def _prepare_output() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; an error that a user can act on is one sentence on standard error."""
     try:
-        return _run(list(arguments))
+        with _notices():
+            return _run(list(arguments))
     except AutoproxError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -156,12 +162,40 @@ def spread(arguments: Sequence[str]) -> list[str]:
     return result
 
 
+@contextmanager
+def _notices() -> Iterator[None]:
+    """Show each `Notice` at once, as a line on standard error, and other warnings as Python does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        usual = warnings.showwarning
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, Notice):
+                _say(str(message))
+            else:
+                usual(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
+
+
 def _fail(text: str, code: int) -> int:
     try:
-        typer.echo(f"autoprox: {' '.join(text.split())}", err=True)
+        _say(text)
     except OSError:  # nobody listens any more
         _abandon_output()
     return code
+
+
+def _say(text: str) -> None:
+    typer.echo(f"autoprox: {' '.join(text.split())}", err=True)
 
 
 def _usage(error: Exception) -> str:

@@ -84,6 +84,7 @@ def search(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=options.MAX_SEED, help="Of the search.")] = 0,
     batch_size: options.BatchSize = 8,
+    text: options.Text = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Architecture file to write.")] = Path("arch.json"),
@@ -93,6 +94,7 @@ def search(
 ) -> None:
     """Find the architecture with the highest score in a search space, within budgets; nothing is trained."""
     from autoprox.files import check_writable
+    from autoprox.measuring.capture import check_text
     from autoprox.measuring.store import FeatureStore
     from autoprox.measuring.workers import Workers
     from autoprox.proxies.proxy import resolve_proxy
@@ -114,6 +116,7 @@ def search(
         "seed": seed,
         "batch_size": batch_size,
         "device": device,
+        "text": None if text is None else str(text),
         "out": str(out),
     }
     given |= _defaults(given["preset"], given, told=not resume)
@@ -121,6 +124,7 @@ def search(
     if asked["proxy"] is None:
         raise InputError("search needs a proxy: give a file, a known name or an expression with --proxy")
     target, judge = Path(asked["out"]), resolve_proxy(asked["proxy"])
+    words = None if asked["text"] is None else Path(asked["text"])
     check_writable(target)
     settings = SearchSettings(
         space=_space_of(judge) if asked["space"] is None else asked["space"],
@@ -131,9 +135,10 @@ def search(
         max_flops=None if asked["max_flops"] is None else parse_size(asked["max_flops"]),
         evaluations=asked["evaluations"],
         seed=asked["seed"],
-        capture=options.capture_settings(asked["batch_size"], 0, device=asked["device"]),
+        capture=options.capture_settings(asked["batch_size"], 0, device=asked["device"], text=words),
     )
     settings.check()
+    check_text(settings.capture, [settings.space])
     with (
         running("search", run_dir, resume, asked) as folder,
         FeatureStore(options.memo()) as store,
@@ -190,21 +195,26 @@ def score(
     ],
     batch_size: options.BatchSize = 8,
     seed: options.Seed = 0,
+    text: options.Text = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
     json: options.Json = False,
 ) -> None:
     """Score architectures by a proxy, the best first. Proxies with ranks compare the given ones of a space."""
     from autoprox.language.expression import is_relative
+    from autoprox.measuring.capture import check_text
     from autoprox.measuring.store import FeatureStore
     from autoprox.measuring.workers import Workers
     from autoprox.proxies.evaluation import Invalid
     from autoprox.proxies.proxy import resolve_proxy
     from autoprox.proxies.scoring import score_architectures
     from autoprox.report import listing, show, work_view
+    from autoprox.spaces.architecture_file import load_architecture
 
     judge = resolve_proxy(proxy)
-    settings = options.capture_settings(batch_size, seed, device=device)
+    settings = options.capture_settings(batch_size, seed, device=device, text=text)
+    if text is not None:
+        check_text(settings, [load_architecture(Path(name)).space for name in model])
     with FeatureStore(options.memo()) as store, work_view() as view, Workers(workers) as pool:
         scores = score_architectures(judge.expression, model, settings, store, pool, view.progress)
     if is_relative(judge.expression):

@@ -31,6 +31,13 @@ class Structure(StrEnum):
     GRAPH = "graph"
 
 
+class Vocabulary(StrEnum):
+    """What candidates are made of."""
+
+    CORE = "core"
+    WIDE = "wide"
+
+
 class Fitness(StrEnum):
     """Ways to join the correlations of all spaces and data sets."""
 
@@ -38,6 +45,9 @@ class Fitness(StrEnum):
     MIN = "min"
     MEAN_ABS = "mean-abs"
     PARTIAL = "partial"
+
+
+_DECISIVE = ("preset", "structure", "vocabulary", "fitness", "evaluations", "seed", "null")
 
 
 def discover(
@@ -52,6 +62,14 @@ def discover(
     structure: Annotated[
         Structure, typer.Option("--structure", help="Shape of the expressions of --preset auto-prox.")
     ] = Structure.TREE,
+    vocabulary: Annotated[
+        Vocabulary,
+        typer.Option(
+            "--vocabulary",
+            help="What candidates may read; wide adds Hessian-vector products, gradients by inputs, channels and heads, and "
+            "other losses, and sampling takes about twice as long.",
+        ),
+    ] = Vocabulary.CORE,
     fitness: Annotated[
         Fitness, typer.Option("--fitness", help="Joint correlation; partial: what a proxy knows beyond size.")
     ] = Fitness.MEAN,
@@ -86,6 +104,7 @@ def discover(
         "labels": labels,
         "preset": preset.value,
         "structure": structure.value,
+        "vocabulary": vocabulary.value,
         "fitness": fitness.value,
         "evaluations": evaluations,
         "seed": seed,
@@ -100,7 +119,7 @@ def discover(
     check_writable(target)
     names = options.listed(asked["spaces"]), options.listed(asked["datasets"])
     settings = DiscoverySettings(
-        **{name: asked[name] for name in ("preset", "structure", "fitness", "evaluations", "seed", "null")},
+        **{name: asked[name] for name in _DECISIVE},
         # initial weights and batch have a seed of their own, so that another seed of evolution finds the memo warm
         capture=options.capture_settings(asked["batch_size"], 0, images, asked["device"]),
     )

@@ -29,8 +29,9 @@ def proxies(json: options.Json = False) -> None:
 
 def primitives(json: options.Json = False) -> None:
     """List the words of the proxy language: operators and statistics."""
-    from autoprox.report import listing, show
-    from primitives.operators import LEVELS, OPERATORS
+    from autoprox.report import show
+    from autoprox.report.language import language_tables
+    from primitives.operators import OPERATORS
     from primitives.statistics import ARCHITECTURE_NUMBERS, STATISTICS
 
     if json:
@@ -49,18 +50,7 @@ def primitives(json: options.Json = False) -> None:
         numbers = [{"name": name, "meaning": meaning} for name, meaning in ARCHITECTURE_NUMBERS.items()]
         options.emit_json({"operators": operators, "statistics": statistics, "architecture_numbers": numbers})
         return
-    rows = [
-        (o.name, o.symbol, o.form.value, "all" if o.levels == LEVELS else ", ".join(o.levels), o.source)
-        for o in OPERATORS.values()
-    ]
-    wrapped = ("what it does", "levels", "source", "meaning")
-    show(
-        listing(("operator", "sign", "what it does", "levels", "source"), rows, wrapped=wrapped),
-        "",
-        listing(("statistic", "meaning"), [(s.name, s.meaning) for s in STATISTICS.values()], wrapped=wrapped),
-        "",
-        listing(("architecture number", "meaning"), ARCHITECTURE_NUMBERS.items(), wrapped=wrapped),
-    )
+    show(*language_tables())
 
 
 def spaces(json: options.Json = False) -> None:

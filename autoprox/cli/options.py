@@ -33,6 +33,7 @@ __all__ = [
     "RunDir",
     "Seed",
     "Spaces",
+    "Text",
     "TrainingBatch",
     "WorkerCount",
     "capture_settings",
@@ -66,12 +67,20 @@ ProxyText = Annotated[str, typer.Option("--proxy", metavar="FILE|NAME|EXPRESSION
 BatchSize = Annotated[
     int,
     # one image is 0.6 MB, but what a network keeps of it for its gradients is a hundred times that
-    typer.Option("--batch-size", min=1, max=1024, help="Images that a network is measured on."),
+    typer.Option("--batch-size", min=1, max=1024, help="Images, or sequences, that a network is measured on."),
 ]
 DataRoot = Annotated[
     Path | None,
     typer.Option(
         "--data-root", metavar="DIR", help="Folder of the data sets' training images. Default: seeded noise images."
+    ),
+]
+Text = Annotated[
+    Path | None,
+    typer.Option(
+        "--text",
+        metavar="FILE",
+        help="Text in UTF-8 on which networks that read text (flexibert) are measured. Default: seeded synthetic tokens.",
     ),
 ]
 ImageRoot = Annotated[
@@ -120,13 +129,22 @@ def listed(text: str | None) -> list[str] | None:
     return list(dict.fromkeys(names))
 
 
-def capture_settings(batch_size: int, seed: int, data_root: Path | None = None, device: str = "cpu") -> CaptureSettings:
-    """The settings of captures that the options describe; InputError where the device cannot be used."""
+def capture_settings(
+    batch_size: int, seed: int, data_root: Path | None = None, device: str = "cpu", text: Path | None = None
+) -> CaptureSettings:
+    """The settings of captures that the options describe.
+
+    Raises:
+        InputError: the device or the text cannot be used.
+        MissingError: the text cannot be read.
+    """
     from autoprox.measuring.capture import CaptureSettings, check_device
+    from autoprox.measuring.tokens import text_file
 
     check_device(device)
     root = None if data_root is None else str(data_root.expanduser().absolute())
-    return CaptureSettings(batch_size=batch_size, seed=seed, data_root=root, device=device)
+    read = None if text is None else text_file(text)
+    return CaptureSettings(batch_size=batch_size, seed=seed, data_root=root, device=device, text=read)
 
 
 def memo() -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from deap import base, gp, tools
 
@@ -25,6 +25,7 @@ from primitives.statistics import GROUPS, PASSES, STATISTICS, Statistic
 __all__ = [
     "CORE",
     "TERMINALS",
+    "VOCABULARIES",
     "WIDE",
     "Individual",
     "Vocabulary",
@@ -41,6 +42,7 @@ _LINEAR = ("qkv", "proj", "fc1", "fc2")
 class Vocabulary:
     """What candidates are made of: statistics they may read, and operators."""
 
+    name: str
     terminals: tuple[str, ...]
     operators: tuple[str, ...]
 
@@ -83,11 +85,13 @@ _RELATIVES = ("identity", "rank")  # the same under two names, and what compares
 _LATER = ("log1p", "smallest", "logvolume", "divergence")
 _OPERATORS = tuple(o.name for o in OPERATORS.values() if o.form not in _UNSCREENED and o.name not in _RELATIVES)
 
-CORE = Vocabulary(TERMINALS, tuple(name for name in _OPERATORS if name not in _LATER))
+CORE = Vocabulary("core", TERMINALS, tuple(name for name in _OPERATORS if name not in _LATER))
 """What discovery uses unless it is told otherwise; additions to the language stay out, so that a seed keeps its result."""
 
-WIDE = Vocabulary((*TERMINALS, *_wide_terminals()), _OPERATORS)
-"""All that can be screened. Sampling takes about three times as long as with ``CORE``."""
+WIDE = Vocabulary("wide", (*TERMINALS, *_wide_terminals()), _OPERATORS)
+"""All that can be screened. Sampling takes about twice as long as with ``CORE``."""
+
+VOCABULARIES: Final = {words.name: words for words in (CORE, WIDE)}
 
 
 class Score:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autoprox.discovery.evolution import CORE, Vocabulary
 from autoprox.language.expression import Expression, features
 from autoprox.measuring.capture import CaptureSettings, Network, settings_for
 from autoprox.measuring.measure import measured
@@ -49,14 +50,17 @@ class Laboratory:
     workers: Workers
     progress: Progress
 
-    def screens(self, fields: Sequence[Field], statistics: Sequence[str]) -> list[Screen]:
+    def screens(self, fields: Sequence[Field], words: Vocabulary) -> list[Screen]:
         """Samples of every field's networks."""
         for settings, networks in _by_settings(fields).items():
-            self._sample(networks, statistics, settings)
-        return [self._sample(field.group.networks, statistics, field.settings) for field in fields]
+            self._sample(networks, words, settings)
+        return [self._sample(field.group.networks, words, field.settings) for field in fields]
 
-    def _sample(self, networks: Sequence[Network], statistics: Sequence[str], settings: CaptureSettings) -> Screen:
-        return take_samples(networks, statistics, settings, self.home / SAMPLES, self.workers, self.progress)
+    def _sample(self, networks: Sequence[Network], words: Vocabulary, settings: CaptureSettings) -> Screen:
+        # a folder for each vocabulary: runs of both at once do not replace each other's files, and no number of one can
+        # depend, in its last bits, on what the other has captured beside it
+        folder = self.home / SAMPLES if words is CORE else self.home / SAMPLES / words.name
+        return take_samples(networks, words.terminals, settings, folder, self.workers, self.progress)
 
     def scores(
         self, expressions: Sequence[Expression], fields: Sequence[Field], stage: str

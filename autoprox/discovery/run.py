@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from autoprox.discovery.engines import AutoProxEngine, Engine, ParetoEngine, best_of, pareto_front
-from autoprox.discovery.evolution import TERMINALS
 from autoprox.discovery.fields import Laboratory, fields_of
 from autoprox.discovery.finalists import NO_SCORE_ADVICE, exact_finalists, exact_front, metrics_on_test, params_reach
 from autoprox.discovery.judging import Judge, Verdict
@@ -140,7 +139,7 @@ class _Run:
 
     def _judge(self) -> Judge:
         fields = [field.part("discovery") for field in self.fields]
-        screens = self.laboratory.screens(fields, TERMINALS)
+        screens = self.laboratory.screens(fields, self.settings.words)
         orient = self.settings.fitness != "mean-abs"
         return Judge([field.group for field in fields], screens, self.fitness, orient, self.workers.count)
 
@@ -148,7 +147,7 @@ class _Run:
         rng = random.Random(self.settings.seed)
         if self.settings.preset == "auto-prox":
             return AutoProxEngine(rng, judge.known, self.settings.structure)
-        return ParetoEngine(rng, judge.known)
+        return ParetoEngine(rng, judge.known, self.settings.words)
 
     def _evolve(self, engine: Engine, judge: Judge) -> None:
         saved = len(judge.verdicts)

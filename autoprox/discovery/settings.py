@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from autoprox.discovery.evolution import CORE, VOCABULARIES, Vocabulary
 from autoprox.discovery.genotypes import STRUCTURES
 from autoprox.errors import InputError
 from autoprox.measuring.capture import CaptureSettings
@@ -28,6 +29,7 @@ class DiscoverySettings:
         evaluations: distinct candidates to judge.
         finalists: how many of the best candidates are measured exactly.
         null: deal out the labels anew first, to see what luck alone reaches.
+        vocabulary: of ``pareto``, what candidates are made of; see ``autoprox.discovery.evolution.VOCABULARIES``.
     """
 
     preset: str = "pareto"
@@ -38,6 +40,12 @@ class DiscoverySettings:
     finalists: int = 32
     capture: CaptureSettings = field(default_factory=CaptureSettings)
     null: bool = False
+    vocabulary: str = "core"
+
+    @property
+    def words(self) -> Vocabulary:
+        """The vocabulary itself."""
+        return VOCABULARIES[self.vocabulary]
 
     def check(self) -> None:
         """Raise InputError where a setting does not exist or is out of range."""
@@ -45,15 +53,24 @@ class DiscoverySettings:
             ("preset", self.preset, PRESETS),
             ("structure", self.structure, STRUCTURES),
             ("fitness", self.fitness, FITNESS),
+            ("vocabulary", self.vocabulary, tuple(VOCABULARIES)),
         ):
             if value not in known:
                 raise InputError(f"there is no {name} {value!r}; choose one of {', '.join(known)}")
+        if self.words is not CORE and self.preset != "pareto":
+            raise InputError(
+                f"the vocabulary {self.vocabulary} belongs to the preset pareto, and the preset is {self.preset}, whose "
+                "inputs are those of core; choose --preset pareto, or leave --vocabulary out"
+            )
         for name, number in (("evaluations", self.evaluations), ("batch size", self.capture.batch_size)):
             if number < 1:
                 raise InputError(f"the number of {name} is {number}; expected 1 or more")
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "capture": self.capture.to_json()}
+        record = {**asdict(self), "capture": self.capture.to_json()}
+        if self.words is CORE:  # a run of a version that knew no other is the same run
+            del record["vocabulary"]
+        return record
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,19 +23,22 @@ from autoprox.files import clipped
 from autoprox.language.expression import Expression, kind, statistics
 from autoprox.measuring.images import CLASSES, Batch, image_batch, noise_batch
 from autoprox.measuring.tensors import Tensors, block_values, network_values
-from autoprox.measuring.tokens import token_batch
-from autoprox.spaces import IMAGE_SIZE, FlexiBertSpace, Init, Space, get_space
-from primitives.measurement import measure
+from autoprox.measuring.tokens import TextFile, text_batch, token_batch
+from autoprox.spaces import IMAGE_SIZE, SPACES, FlexiBertSpace, Init, Space, get_space
+from primitives.measurement import AbsentError, measure
 from primitives.statistics import STATISTICS, SUBMODULES, Statistic
 
 __all__ = [
     "CaptureSettings",
+    "Lacking",
     "Network",
+    "Values",
     "batch_key",
     "batch_of",
     "block_features",
     "capture",
     "check_device",
+    "check_text",
     "grouped",
     "settings_for",
     "within_memory",
@@ -43,6 +46,16 @@ __all__ = [
 
 Network = tuple[str, str]
 """Space name and architecture key: the canonical JSON of the architecture."""
+
+Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+"""A feature of one network: (blocks,), or (1,) of one tensor per network."""
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """Why a network has no value of a feature, whatever its weights: never a number, and never kept as one."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,7 @@ class CaptureSettings:
         init: ``shared``, slices of one source of noise per space, or ``fresh`` noise for each architecture.
         dataset, data_root: real training images of a data set in a local folder; None: standard normal noise images
             with uniform labels.
+        text: what networks that read text are measured on; None: seeded synthetic tokens. Others do not depend on it.
         device: where the passes run.
     """
 
@@ -66,11 +80,14 @@ class CaptureSettings:
     dataset: str | None = None
     data_root: str | None = None
     device: str = "cpu"
+    text: TextFile | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The settings as they are recorded; the place of the data on this machine is not one of them."""
         record = asdict(self)
-        del record["data_root"]
+        del record["data_root"], record["text"]  # without a text it is not named: older memos and runs know none
+        if self.text is not None:
+            record["text"] = f"sha256:{self.text.digest}"
         if self.data_root is not None and self.dataset is None:
             record["dataset"] = "each its own"
         return {**record, "dtype": "float32"}
@@ -84,8 +101,32 @@ class CaptureSettings:
         run = [s for f in features for s in map(STATISTICS.__getitem__, statistics(f)) if s.needs_forward]
         if any(s.runs_batch for s in run):
             return self
-        plain = replace(self, batch_size=1, dataset=None, data_root=None)
+        plain = replace(self, batch_size=1, dataset=None, data_root=None, text=None)
         return plain if run else replace(plain, classes=None)  # blocks do not know the classes
+
+    def for_space(self, space: Space) -> CaptureSettings:
+        """The part of the settings that networks of the space depend on."""
+        return self if _reads_text(space) else replace(self, text=None)
+
+
+def _reads_text(space: Space) -> bool:
+    return isinstance(space, FlexiBertSpace)
+
+
+def check_text(settings: CaptureSettings, spaces: Iterable[str]) -> None:
+    """InputError where no network of the spaces would read the text of the settings, or it is too short for a batch."""
+    if settings.text is None:
+        return
+    names = list(dict.fromkeys(spaces))
+    readers = [name for name in names if _reads_text(get_space(name))]
+    if not readers:
+        known = ", ".join(name for name, space in SPACES.items() if _reads_text(space))
+        raise InputError(
+            f"the networks of {', '.join(names)} read images, so the text {clipped(settings.text.path)} says nothing about "
+            f"them; leave --text out, or choose a space whose networks read text: {known}"
+        )
+    for name in readers:
+        batch_of(settings, get_space(name))
 
 
 def settings_for(settings: CaptureSettings, dataset: str | None) -> CaptureSettings:
@@ -99,10 +140,9 @@ def settings_for(settings: CaptureSettings, dataset: str | None) -> CaptureSetti
 
 def batch_of(settings: CaptureSettings, space: Space) -> Batch:
     """The batch that the settings describe for networks of the space, read or drawn once per process: images, or the
-    ids of synthetic tokens where the networks read text."""
+    ids of tokens, of a text or synthetic, where the networks read text."""
     if isinstance(space, FlexiBertSpace):
-        classes = space.outputs(settings.classes)
-        return token_batch(settings.batch_size, space.length, classes, settings.seed, space.vocabulary)
+        return _tokens(settings, space)
     return _batch(settings, space.outputs(settings.classes), space.image_size)
 
 
@@ -119,6 +159,12 @@ def _batch(settings: CaptureSettings, classes: int, pixels: int) -> Batch:
         if settings.dataset is not None and settings.data_root is not None:
             return image_batch(settings.dataset, settings.data_root, settings.batch_size, settings.seed, pixels)
         return noise_batch(settings.batch_size, classes, settings.seed, pixels)
+
+
+@lru_cache(maxsize=4)
+def _tokens(settings: CaptureSettings, space: FlexiBertSpace) -> Batch:
+    numbers = settings.batch_size, space.length, space.outputs(settings.classes), settings.seed, space.vocabulary
+    return token_batch(*numbers) if settings.text is None else text_batch(settings.text, *numbers)
 
 
 @contextmanager
@@ -160,6 +206,10 @@ def capture(network: Network, names: Sequence[str], settings: CaptureSettings) -
 
     Returns:
         For each block {single-site name: matrix}; see ``primitives.measurement.measure``.
+
+    Raises:
+        InputError: the device cannot be used, or the network has no such statistic; says why.
+        MissingError: what it is measured on cannot be read, or does not fit into memory.
     """
     space = get_space(network[0])
     model = space.network(
@@ -181,8 +231,8 @@ def capture(network: Network, names: Sequence[str], settings: CaptureSettings) -
                     images = model.embedded(images)  # type: ignore[operator]
         try:
             measured = measure(model, _triples(names), SUBMODULES, images, labels)
-        except ValueError as error:
-            raise InputError(f"an architecture of {space.name} cannot be measured so: {error}") from None
+        except ValueError as error:  # an AbsentError is the cause that `block_features` looks for
+            raise InputError(f"an architecture of {space.name} cannot be measured so: {error}") from error
     return [{Statistic(*triple).name: value for triple, value in block.items()} for block in measured]
 
 
@@ -194,14 +244,26 @@ def grouped(block: dict[str, Tensor], name: str) -> tuple[Tensor, ...]:
 
 def block_features(
     network: Network, features: Sequence[Expression], settings: CaptureSettings
-) -> dict[Expression, np.ndarray[Any, np.dtype[np.float64]]]:
+) -> dict[Expression, Values | Lacking]:
     """Measure features exactly: each statistic is read once for all of them.
+
+    A statistic that the network cannot have (the attention map of a layer without attention) shows before or while the
+    first block runs; the network is then measured once more without the features that read it, which are `Lacking`.
 
     Returns:
         {feature: (blocks,) float64}; (1,) for a feature of one tensor per network.
     """
     names = sorted({name for feature in features for name in statistics(feature)})
-    blocks = capture(network, names, settings)
+    try:
+        blocks = capture(network, names, settings)
+    except InputError as error:
+        if not isinstance(error.__cause__, AbsentError):
+            raise
+        pairs = error.__cause__.pairs
+        absent = {name for name in names if any((site, kind_) in pairs for _, site, kind_ in _triples([name]))}
+        possible = [feature for feature in features if absent.isdisjoint(statistics(feature))]
+        found = block_features(network, possible, settings) if possible else {}
+        return {feature: found.get(feature, Lacking(str(error.__cause__))) for feature in features}
     whole = [feature for feature in features if kind(feature).level == "score"]
     local = [feature for feature in features if feature not in whole]
     columns: dict[Expression, list[float]] = {feature: [] for feature in features}

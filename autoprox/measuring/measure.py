@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
-
+from autoprox.errors import InputError
 from autoprox.language.expression import Expression
 from autoprox.language.text import parse, to_text
-from autoprox.measuring.capture import CaptureSettings, Network, block_features
+from autoprox.measuring.capture import CaptureSettings, Lacking, Network, Values, block_features
 from autoprox.measuring.store import FeatureStore
 from autoprox.measuring.workers import Progress, Workers, silent
+from autoprox.spaces import get_space
 
-__all__ = ["BlockValues", "measured"]
+__all__ = ["BlockValues", "measured", "measured_where_possible"]
 
-BlockValues: TypeAlias = Mapping[Expression, np.ndarray[Any, np.dtype[np.float64]]]
+BlockValues: TypeAlias = Mapping[Expression, Values]
 """{feature: (blocks,)} of one network."""
 
 _WRITE_EVERY = 5.0  # seconds of work that an interruption may cost
@@ -43,18 +43,49 @@ def measured(
 
     Returns:
         For each network {feature: (blocks,) float64}.
+
+    Raises:
+        InputError: a network has no such statistic, as a layer without attention has no attention map; at the first one.
     """
+    return _measured(networks, features, settings, store, workers, progress, stage, strict=True)
+
+
+def measured_where_possible(
+    networks: Sequence[Network],
+    features: Sequence[Expression],
+    settings: CaptureSettings,
+    store: FeatureStore,
+    workers: Workers,
+    progress: Progress = silent,
+    stage: str = "capture",
+) -> list[Mapping[Expression, Values | Lacking]]:
+    """`measured`, where a statistic that a network cannot have ends nothing: its features are `Lacking` there.
+
+    Those are not kept in the store. Finding them again costs building the network, and at most the run of one block.
+    """
+    return _measured(networks, features, settings, store, workers, progress, stage, strict=False)
+
+
+def _measured(
+    networks: Sequence[Network],
+    features: Sequence[Expression],
+    settings: CaptureSettings,
+    store: FeatureStore,
+    workers: Workers,
+    progress: Progress,
+    stage: str,
+    strict: bool,
+) -> list[Mapping[Expression, Any]]:
     known: dict[Network, dict[str, Any]] = {network: {} for network in networks}
     names = {network: "|".join(network) for network in known}
-    by_settings: dict[CaptureSettings, list[str]] = {}
-    for feature in dict.fromkeys(features):
-        by_settings.setdefault(settings.for_features([feature]), []).append(to_text(feature))
-    tasks = []
-    for part, texts in by_settings.items():
-        found = store.read(part.key(), list(names.values()), texts)
-        for network, name in names.items():
-            known[network].update(found[name])
-            missing = tuple(text for text in texts if text not in found[name])
+    texts = {feature: to_text(feature) for feature in features}
+    tasks, keys = [], dict[CaptureSettings, str]()
+    for part, (concerned, wanted) in _by_settings(known, texts, settings).items():
+        keys[part] = part.key()
+        found = store.read(keys[part], [names[network] for network in concerned], wanted)
+        for network in concerned:
+            known[network].update(found[names[network]])
+            missing = tuple(text for text in wanted if text not in found[names[network]])
             if missing:
                 tasks.append((network, missing, part))
     pending: dict[str, dict[str, dict[str, Any]]] = {}
@@ -70,11 +101,34 @@ def measured(
     try:
         for done, ((network, _, part), values) in enumerate(zip(tasks, workers.map(_task, tasks), strict=True), 1):
             known[network].update(values)
-            pending.setdefault(part.key(), {})[names[network]] = values
+            numbers = {text: value for text, value in values.items() if not isinstance(value, Lacking)}
+            pending.setdefault(keys[part], {})[names[network]] = numbers
+            if strict and len(numbers) < len(values):
+                text, lacking = next((t, v) for t, v in values.items() if isinstance(v, Lacking))
+                raise InputError(
+                    f"{text} cannot be measured on an architecture of {network[0]}: {lacking.reason}; choose another proxy"
+                )
             if time.monotonic() - written > _WRITE_EVERY:
                 flush()
                 written = time.monotonic()
             progress(stage, done, len(tasks))
     finally:
         flush()
-    return [{feature: known[network][to_text(feature)] for feature in features} for network in networks]
+    return [{feature: known[network][text] for feature, text in texts.items()} for network in networks]
+
+
+def _by_settings(
+    networks: Iterable[Network], texts: Mapping[Expression, str], settings: CaptureSettings
+) -> dict[CaptureSettings, tuple[list[Network], list[str]]]:
+    """Networks and texts of features by the part of the settings that they depend on."""
+    found: dict[CaptureSettings, tuple[list[Network], list[str]]] = {}
+    spaces: dict[str, list[Network]] = {}
+    for network in networks:
+        spaces.setdefault(network[0], []).append(network)
+    for space, own in spaces.items():
+        parts: dict[CaptureSettings, list[str]] = {}
+        for feature, text in texts.items():
+            parts.setdefault(settings.for_space(get_space(space)).for_features([feature]), []).append(text)
+        for part, wanted in parts.items():
+            found.setdefault(part, ([], wanted))[0].extend(own)
+    return found

@@ -1,32 +1,44 @@
-"""The memo of features: one SQLite file that several runs may share. A number is computed once, ever."""
+"""The memo of features: one SQLite file that several runs may share. A number is computed once, ever.
+
+The memo only saves time, so what is damaged in it is measured again, and a `Notice` says so: a number that is not as it was
+written counts as unknown, and a file that is no sound database is set aside and begun anew.
+"""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import sys
+import warnings
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autoprox.errors import MissingError
+from autoprox.measuring.database import Database
+from autoprox.measuring.workers import Notice
 
-__all__ = ["MEMO", "FeatureStore", "home_folder"]
+__all__ = ["DAMAGED", "MEMO", "FeatureStore", "home_folder"]
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
 MEMO = Path("cache") / "features.sqlite"
 """Where the memo is below the home folder."""
+DAMAGED = "features-damaged.sqlite"
+"""What a damaged memo is called when it is set aside."""
 
 # Raise when a change of the code changes the numbers: older entries are then never read again.
 _GENERATION = 1
 
+_FORMAT = 1  # of these tables; in format 0 the numbers had no checksums
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS networks (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
-CREATE TABLE IF NOT EXISTS features (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
-CREATE TABLE IF NOT EXISTS numbers (
+CREATE TABLE networks (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
+CREATE TABLE features (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
+CREATE TABLE numbers (
     feature INTEGER NOT NULL, network INTEGER NOT NULL, blocks BLOB NOT NULL, PRIMARY KEY (feature, network)
 ) WITHOUT ROWID;
 """
@@ -46,19 +58,15 @@ def home_folder() -> Path:
 class FeatureStore:
     """Block values by (network, feature text), under one settings key.
 
-    Several processes may read and write one file at a time (write-ahead log); each call writes one transaction.
+    Several processes may read and write one file at a time (write-ahead log); each call is one transaction.
+
+    Raises:
+        MissingError: the file cannot be read or written, or a newer autoprox has made it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise self._trouble(error) from None
+        self._file = Database(path, "memo of measured features", DAMAGED, _FORMAT, _bring_up)
 
     def close(self) -> None:
         self._db.close()
@@ -69,46 +77,82 @@ class FeatureStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def _db(self) -> sqlite3.Connection:
+        return self._file.connection
+
     def read(self, settings: str, networks: Sequence[str], features: Sequence[str]) -> dict[str, dict[str, Values]]:
         """Return {network: {feature: (blocks,)}} of what is known of these."""
         found: dict[str, dict[str, Values]] = {network: {} for network in networks}
-        try:
-            rows = {f: self._id("features", f, create=False) for f in features}
+        damaged: list[str] = []
+
+        def gather() -> None:
             columns = {self._id("networks", _name(settings, n), create=False): n for n in networks}
-            for feature, row in rows.items():
-                if row is not None:
-                    for network, blob in self._db.execute(
-                        "SELECT network, blocks FROM numbers WHERE feature = ?", (row,)
-                    ):
-                        if network in columns:
-                            found[columns[network]][feature] = np.frombuffer(blob, "<f8")
-        except (sqlite3.Error, ValueError) as error:  # ValueError: a damaged number
-            raise self._trouble(error) from None
+            for feature in features:
+                row = self._id("features", feature, create=False)
+                for column, sealed in self._db.execute("SELECT network, blocks FROM numbers WHERE feature = ?", (row,)):
+                    if (network := columns.get(column)) is not None:
+                        values = _unsealed(_name(settings, network), feature, sealed)
+                        if values is None:
+                            damaged.append(network)
+                        else:
+                            found[network][feature] = values
+
+        self._file.does(gather)
+        if damaged:
+            warnings.warn(
+                f"numbers of {len(set(damaged))} networks in {self.path} are damaged and will be measured again; is the disk "
+                "sound?",
+                Notice,
+                stacklevel=2,
+            )
         return found
 
     def write(self, settings: str, values: Mapping[str, Mapping[str, Values]]) -> None:
         """Keep {network: {feature: (blocks,)}} in one transaction: all of it or nothing."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._db.executemany("INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)", self._rows(settings, values))
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise self._trouble(error) from None
+
+        def keep() -> None:
+            self._db.executemany("INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)", self._rows(settings, values))
+
+        if not self._file.does(keep, "BEGIN IMMEDIATE"):
+            self._file.does(keep, "BEGIN IMMEDIATE")  # in a new file
+
+    def contents(self) -> tuple[int, int, int]:
+        """How many networks it knows, how many features of them in all, and its bytes."""
+        found = [0, 0, 0]
+
+        def count() -> None:
+            size = self._file.pragma("page_count") * self._file.pragma("page_size")
+            found[:] = self._count("networks"), self._count("numbers"), size
+
+        self._file.does(count)
+        return found[0], found[1], found[2]
+
+    def shrink(self, limit: int) -> None:
+        """Forget networks, those first that were measured first, until it has at most so many bytes or is empty."""
+        while True:
+            networks, _, size = self.contents()
+            if size <= limit or not networks:
+                return
+            self._file.does(partial(self._forget, ceil(networks * (1 - limit / size))), "BEGIN IMMEDIATE")
+            self._file.compact()
+
+    def _forget(self, count: int) -> None:
+        self._db.execute("DELETE FROM networks WHERE id IN (SELECT id FROM networks ORDER BY id LIMIT ?)", (count,))
+        self._db.execute("DELETE FROM numbers WHERE network NOT IN (SELECT id FROM networks)")
+        self._db.execute("DELETE FROM features WHERE id NOT IN (SELECT feature FROM numbers)")
 
     def _rows(
         self, settings: str, values: Mapping[str, Mapping[str, Values]]
     ) -> Iterable[tuple[int | None, int | None, bytes]]:
         known: dict[str, int | None] = {}
         for network, row in values.items():
-            column = self._id("networks", _name(settings, network))
+            name = _name(settings, network)
+            column = self._id("networks", name)
             for feature, blocks in row.items():
                 if feature not in known:
                     known[feature] = self._id("features", feature)
-                yield known[feature], column, blocks.astype("<f8").tobytes()
+                yield known[feature], column, _sealed(name, feature, blocks.astype("<f8").tobytes())
 
     def _id(self, table: str, name: str, create: bool = True) -> int | None:
         if create:
@@ -116,12 +160,34 @@ class FeatureStore:
         row = self._db.execute(f"SELECT id FROM {table} WHERE name = ?", (name,)).fetchone()
         return None if row is None else int(row[0])
 
-    def _trouble(self, error: Exception) -> MissingError:
-        return MissingError(
-            f"the memo of measured features {self.path} cannot be used ({error}); free some disk space, make it writable, or "
-            "point AUTOPROX_HOME at another folder (it may be deleted: it only saves time)"
-        )
+    def _count(self, table: str) -> int:
+        return int(self._db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0])
+
+
+def _bring_up(database: sqlite3.Connection, found: int) -> None:
+    """The tables of a new file, or checksums for the numbers of an old one."""
+    if not database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
+        for statement in _SCHEMA.split(";"):
+            database.execute(statement)
+        return
+    database.create_function("sealed", 3, _sealed)
+    database.execute(
+        "UPDATE numbers SET blocks = sealed((SELECT name FROM networks WHERE id = network), "
+        "(SELECT name FROM features WHERE id = feature), blocks)"
+    )
 
 
 def _name(settings: str, network: str) -> str:
     return f"{_GENERATION}|{settings}|{network}"
+
+
+def _sealed(network: str, feature: str, blocks: bytes) -> bytes:
+    """Numbers with a checksum of them and of what they belong to."""
+    return blocks + zlib.crc32(blocks, zlib.crc32(f"{network}|{feature}".encode())).to_bytes(4, "little")
+
+
+def _unsealed(network: str, feature: str, sealed: object) -> Values | None:
+    """The numbers, or None where they are not as they were written."""
+    if not isinstance(sealed, bytes) or len(sealed) % 8 != 4 or _sealed(network, feature, sealed[:-4]) != sealed:
+        return None
+    return np.frombuffer(sealed[:-4], "<f8")

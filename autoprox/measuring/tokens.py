@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,37 @@ from autoprox.measuring.images import Batch
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["FIRST", "SEPARATOR", "UNKNOWN", "WORDS", "text_batch", "token_batch"]
+__all__ = ["FIRST", "LARGEST", "SEPARATOR", "UNKNOWN", "WORDS", "TextFile", "text_batch", "text_file", "token_batch"]
 
 UNKNOWN, FIRST, SEPARATOR = 1, 2, 3
 """Ids of the token for rare words, and of those that open and close a sequence; 0 is left to padding."""
 
 WORDS = 4
 """The first id of a word."""
+
+LARGEST = 16 * 2**20
+"""Bytes of a text that are read; every process has to count all its words, and a batch needs a few thousand."""
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A text in a local file: where it is, and what identifies it wherever it is."""
+
+    path: str
+    digest: str
+    """SHA-256 of its bytes, hexadecimal."""
+
+
+def text_file(path: str | Path) -> TextFile:
+    """The file as it is now.
+
+    Raises:
+        InputError: it is too large, or not UTF-8.
+        MissingError: it cannot be read.
+    """
+    where = Path(path).expanduser().absolute()
+    _, digest = _read(where)
+    return TextFile(str(where), digest)
 
 
 def token_batch(size: int, length: int, classes: int, seed: int, vocabulary: int) -> Batch:
@@ -42,7 +67,7 @@ def token_batch(size: int, length: int, classes: int, seed: int, vocabulary: int
     )
 
 
-def text_batch(path: str | Path, size: int, length: int, classes: int, seed: int, vocabulary: int) -> Batch:
+def text_batch(text: str | Path | TextFile, size: int, length: int, classes: int, seed: int, vocabulary: int) -> Batch:
     """Windows of a text file in UTF-8, at seeded places that do not overlap, with uniformly drawn labels.
 
     Words and punctuation marks, in lower case, are numbered by how often the file has them, the most frequent first (ties
@@ -50,11 +75,14 @@ def text_batch(path: str | Path, size: int, length: int, classes: int, seed: int
     tokenizer: the networks are not trained either.
 
     Raises:
-        InputError: a number is too small, or the text too short or not UTF-8.
-        MissingError: the file cannot be read.
+        InputError: a number is too small, or the text too short, too large or not UTF-8.
+        MissingError: the file cannot be read, or is another than the given `TextFile` was.
     """
     _check(size, length, classes, vocabulary)
-    content = _read(Path(path))
+    path = Path(text.path if isinstance(text, TextFile) else text)
+    content, found = _read(path)
+    if isinstance(text, TextFile) and found != text.digest:
+        raise MissingError(f"{path} was changed while it was in use; put it back as it was, or start anew")
     words = re.findall(r"\w+|[^\w\s]", content.lower())
     window = length - 2
     places = len(words) // window
@@ -73,11 +101,17 @@ def text_batch(path: str | Path, size: int, length: int, classes: int, seed: int
     return _batch(rows, rng.integers(classes, size=size), classes, f"text:{size}:{length}:{classes}:{seed}:{digest}")
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> tuple[str, str]:
+    """The text and its SHA-256."""
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
     except OSError as error:
         raise MissingError(f"{path}: cannot be read ({error.strerror or error}); check the path") from error
+    if len(content) > LARGEST:
+        raise InputError(f"{path} has more than {LARGEST:,} bytes, which is the most that is read; give a part of it")
+    try:
+        return content.decode("utf-8"), hashlib.sha256(content).hexdigest()
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: expected a text in UTF-8, found other bytes at {error.start}; save it as UTF-8"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autoprox.language.expression import Expression, features, kind
 from autoprox.language.text import to_text
-from autoprox.measuring.measure import BlockValues
+from autoprox.measuring.capture import Lacking, Values
 from primitives.operators import OPERATORS, Form
 
 __all__ = ["Invalid", "Population", "Scores"]
@@ -36,22 +36,31 @@ class Population:
 
     Args:
         numbers: {architecture number: (networks,)}; see ``primitives.statistics.ARCHITECTURE_NUMBERS``.
-        values: for each network {feature: (blocks,), or (1,) of one tensor per network}; more can be added.
+        values: for each network {feature: (blocks,), or (1,) of one tensor per network}; more can be added. A proxy over a
+            feature that is `Lacking` on some network has no scores here.
     """
 
-    def __init__(self, numbers: Mapping[str, Sequence[float]], values: Sequence[BlockValues] = ()) -> None:
+    def __init__(
+        self, numbers: Mapping[str, Sequence[float]], values: Sequence[Mapping[Expression, Values | Lacking]] = ()
+    ) -> None:
         self.size = len(numbers["depth"])
         self._numbers = {name: torch.tensor(list(column), dtype=torch.float64) for name, column in numbers.items()}
         depths = [int(blocks) for blocks in numbers["depth"]]
         # networks of one depth are computed as one matrix
         self._groups = [torch.tensor([i for i, d in enumerate(depths) if d == depth]) for depth in sorted(set(depths))]
         self._features: dict[Expression, list[Tensor]] = {}
+        self._lacking: dict[Expression, str] = {}
         if values:
             self.add({feature: [row[feature] for row in values] for feature in values[0]})
 
-    def add(self, columns: Mapping[Expression, Sequence[np.ndarray[Any, Any]]]) -> None:
-        """Add features: {feature: for each network (blocks,)}."""
-        for feature, rows in columns.items():
+    def add(self, columns: Mapping[Expression, Sequence[np.ndarray[Any, Any] | Lacking]]) -> None:
+        """Add features: {feature: for each network (blocks,), or why it has none}."""
+        for feature, column in columns.items():
+            rows = [row for row in column if not isinstance(row, Lacking)]
+            reasons = [row.reason for row in column if isinstance(row, Lacking)]
+            if reasons:
+                self._lacking[feature] = f"lacking on {len(reasons)} of {self.size} networks: {reasons[0]}"
+                continue
             self._features[feature] = [
                 torch.from_numpy(np.stack([rows[i] for i in group.tolist()])) for group in self._groups
             ]
@@ -59,7 +68,7 @@ class Population:
     def missing(self, expressions: Iterable[Expression]) -> list[Expression]:
         """The features of these expressions that were not added yet."""
         wanted = dict.fromkeys(f for e in expressions for f in features(e))
-        return [f for f in wanted if f not in self._features]
+        return [f for f in wanted if f not in self._features and f not in self._lacking]
 
     def score(self, expression: Expression, strict: bool = False) -> Scores | Invalid:
         """Score every network.
@@ -88,6 +97,8 @@ class Population:
         """Block level: one (networks, blocks) matrix a group; score level: one (networks,) vector."""
         if e in memo:
             return memo[e]
+        if e in self._lacking:
+            raise _UnusableError(f"{to_text(e)} is {self._lacking[e]}")
         if e in self._features:
             kept = self._features[e]
             memo[e] = [self._ordered([part[:, 0] for part in kept])] if kind(e).level == "score" else kept

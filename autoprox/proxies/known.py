@@ -48,7 +48,7 @@ def _per_layer(template: str) -> str:
 
 _TANGENT = "gram(join(transpose(logits.linear.grads)))"
 _EXPRESSIVITY = "sum({})".format(
-    " + ".join(f"log(erank(covariance(transpose({name}))))" for name in ("norm2.input", "block.output"))
+    " + ".join(f"log(erank(covariance(transpose({name}))))" for name in ("attn_res.output", "block.output"))
 )
 _TRAINABILITY = "-mean({})".format(
     " + ".join(f"spectral({s}.jacobian) + inverse(spectral({s}.jacobian))" for s in ("attn_res", "mlp_res"))
@@ -227,8 +227,8 @@ _TRANSFORMERS = (
         "az-nas-expressivity",
         _EXPRESSIVITY,
         f"{_AZ_NAS}, as in its code for AutoFormer: entropy of the principal components of the tokens",
-        "after each attention and each MLP with their residuals, of blocks that normalise before them;"
-        " the 1e-8 in the logarithm is left out",
+        "after each attention and each MLP with their residuals, of blocks that normalise before them (others, as those of"
+        " flexibert, have no such halves and get no score); the 1e-8 in the logarithm is left out",
     ),
     KnownProxy(
         "az-nas-trainability",

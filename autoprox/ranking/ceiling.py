@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,12 +15,17 @@ from numpy.typing import ArrayLike
 from autoprox.errors import InputError
 from autoprox.ranking.agreement import Interval, joint_agreement, kendall
 from autoprox.ranking.resampling import Floats
+from autoprox.spaces import get_space
 from benchdata import Benchmark
 
-__all__ = ["NoiseCeiling", "noise_ceiling", "seed_labels", "seed_of"]
+if TYPE_CHECKING:
+    from autoprox.ranking.problem import Group
+
+__all__ = ["NoiseCeiling", "ceilings_of", "noise_ceiling", "seed_labels", "seed_of"]
 
 _SEED = re.compile(r"seed-(0|[1-9][0-9]*)")
 _LEAST_SEEDS, _LEAST = 2, 3  # architectures: rank statistics need 3
+_ROUNDING = 0.01  # accuracy points by which a label may differ from the mean over seeds that it is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +95,46 @@ def seed_labels(table: Benchmark, space: str, dataset: str) -> dict[int, Floats]
     """
     seeds = {seed: label for label in table.labels(space, dataset) if (seed := seed_of(label)) is not None}
     return {seed: table.accuracies(space, dataset, seeds[seed]) for seed in sorted(seeds)}
+
+
+def ceilings_of(
+    groups: Sequence[Group], tables: Sequence[Benchmark], *, seed: int = 0, resamples: int = 2000
+) -> dict[tuple[str, str], NoiseCeiling]:
+    """{(space, data set): noise ceiling} of the architectures of groups, from the seeds that their tables have.
+
+    A pair is absent where labels are not the mean over the seeds, to which a ceiling refers, or where seeds or
+    architectures are too few.
+    """
+    found = {}
+    for group in groups:
+        columns = _seed_columns(group, tables)
+        for dataset, labels in group.labels.items():
+            seeds = {name: column for name, column in columns[dataset].items() if not np.isnan(column).all()}
+            if len(seeds) < _LEAST_SEEDS:
+                continue
+            means = np.mean(list(seeds.values()), axis=0)
+            complete = ~np.isnan(means)
+            if complete.sum() >= _LEAST and np.allclose(labels[complete], means[complete], rtol=0, atol=_ROUNDING):
+                found[group.space, dataset] = noise_ceiling(seeds, seed=seed, resamples=resamples)
+    return found
+
+
+def _seed_columns(group: Group, tables: Sequence[Benchmark]) -> dict[str, dict[int, Floats]]:
+    """{data set: {training seed: accuracies (networks of the group,), NaN where missing}}."""
+    space = get_space(group.space)
+    places = {key: i for i, (_, key) in enumerate(group.networks)}
+    columns: dict[str, dict[int, Floats]] = {dataset: {} for dataset in group.labels}
+    for table in tables:
+        if group.space not in table.spaces:
+            continue
+        keys = [space.key(space.parse(row.architecture)) for row in table.select(group.space)]
+        for dataset in set(table.datasets(group.space)) & set(columns):
+            for name, accuracies in seed_labels(table, group.space, dataset).items():
+                column = columns[dataset].setdefault(name, np.full(len(places), np.nan))
+                for key, accuracy in zip(keys, accuracies, strict=True):
+                    if key in places and not np.isnan(accuracy):
+                        column[places[key]] = accuracy
+    return columns
 
 
 def noise_ceiling(labels: Mapping[int, ArrayLike], *, seed: int = 0, resamples: int = 2000) -> NoiseCeiling:

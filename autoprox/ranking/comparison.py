@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,24 +13,40 @@ from autoprox.errors import InputError
 from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, features
 from autoprox.measuring.capture import CaptureSettings, settings_for
-from autoprox.measuring.measure import measured
+from autoprox.measuring.measure import measured_where_possible
 from autoprox.measuring.store import FeatureStore
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.evaluation import Invalid, Population
 from autoprox.proxies.known import BASELINES
 from autoprox.proxies.proxy import Proxy, resolve_proxy
 from autoprox.ranking.agreement import agreement
+from autoprox.ranking.assessment import Assessor
+from autoprox.ranking.evidence import Evidence
 from autoprox.ranking.problem import Group
 
-__all__ = ["SPLITS", "Row", "compare", "with_baselines"]
+__all__ = ["SPLITS", "Comparison", "Row", "compare", "with_baselines"]
 
 SPLITS = ("all", "test")
 _LEAST = 3  # labels that rank statistics need
+_FIGURES = ("kendall", "kendall_ci", "spearman", "pearson", "partial_kendall", "partial_kendall_ci", "kendall_params")
 
 Row: TypeAlias = dict[str, Any]
 """One proxy on one data set of one space: proxy, space, dataset, label, n, kendall, kendall_ci, spearman, pearson,
-partial_kendall, kendall_params (Kendall's tau of the proxy with the parameter count); unusable scores have nulls there
-and the reason under invalid."""
+partial_kendall, partial_kendall_ci, kendall_params (Kendall's tau of the proxy with the parameter count); unusable scores have
+nulls there and the reason under invalid."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How well proxies rank.
+
+    Attributes:
+        rows: by proxy, space and data set, in the order given.
+        evidence: {proxy: all that is known about it}, of those with usable scores on every space and data set.
+    """
+
+    rows: list[Row]
+    evidence: dict[str, Evidence]
 
 
 def with_baselines(proxies: Sequence[Proxy]) -> list[Proxy]:
@@ -49,11 +66,13 @@ def compare(
     seed: int = 0,
     resamples: int = 2000,
     progress: Progress = silent,
-) -> list[Row]:
+) -> Comparison:
     """Measure how well proxies, and the baselines beside them, rank the architectures of each space and data set.
 
     Scores that are relative to a population are relative to the labelled architectures of one space. Without a data
-    root one capture serves all data sets; with one, each data set has its own batch.
+    root one capture serves all data sets; with one, each data set has its own batch. A proxy over a statistic that some
+    architecture of a space cannot have (the attention map of a layer without attention) is an unusable row with the
+    reason; it neither ends the comparison nor is it ranked on the other architectures alone, which are another population.
 
     Args:
         groups: the ground truth, one group a space.
@@ -65,9 +84,6 @@ def compare(
         seed, resamples: of the bootstrap behind the intervals.
         progress: told about the captures.
 
-    Returns:
-        Rows by proxy, space and data set, in the order given.
-
     Raises:
         InputError: an unknown split, or fewer than three labelled architectures.
     """
@@ -76,25 +92,52 @@ def compare(
     asked = with_baselines(proxies)
     expressions = [canonical(proxy.expression) for proxy in asked]
     wanted = list(dict.fromkeys(feature for e in expressions for feature in features(e)))
-    table: dict[int, list[Row]] = {i: [] for i in range(len(asked))}
-    for whole in groups:
-        group = _labelled(whole.part("test") if split == "test" else whole, split)
-        scored: dict[CaptureSettings, list[Any]] = {}
-        for dataset, labels in group.labels.items():
-            chosen = settings_for(settings, dataset)
-            if chosen not in scored:
-                population = _population(group, wanted, chosen, memo, workers, progress)
-                scored[chosen] = [population.score(expression) for expression in expressions]
-            for i, scores in enumerate(scored[chosen]):
+    parts = [_labelled(whole.part("test") if split == "test" else whole, split) for whole in groups]
+    scores = [_scores(group, expressions, wanted, settings, memo, workers, progress) for group in parts]
+    assessor = Assessor(parts, seed=seed, resamples=resamples)
+    rows: list[Row] = []
+    evidence: dict[str, Evidence] = {}
+    for i, proxy in enumerate(asked):
+        columns = [{dataset: values[i] for dataset, values in of_group.items()} for of_group in scores]
+        if not any(isinstance(column, Invalid) for group in columns for column in group.values()):
+            evidence[proxy.label] = assessor.assess(columns)
+        for group, column in zip(parts, columns, strict=True):
+            for dataset, labels in group.labels.items():
                 head = {
-                    "proxy": asked[i].label,
+                    "proxy": proxy.label,
                     "space": group.space,
                     "dataset": dataset,
                     "label": group.label_kinds[dataset],
                     "n": int(np.isfinite(labels).sum()),
                 }
-                table[i].append(head | _figures(scores, labels, group.numbers["params"], seed, resamples))
-    return [row for rows in table.values() for row in rows]
+                if proxy.label in evidence:
+                    found = evidence[proxy.label].pairs[group.space, dataset].agreement.to_json()
+                    rows.append(head | {name: found[name] for name in _FIGURES})
+                else:
+                    params = group.numbers["params"]
+                    rows.append(head | _figures(column[dataset], labels, params, seed, resamples))
+    return Comparison(rows, evidence)
+
+
+def _scores(
+    group: Group,
+    expressions: Sequence[Expression],
+    wanted: Sequence[Expression],
+    settings: CaptureSettings,
+    memo: Path,
+    workers: Workers,
+    progress: Progress,
+) -> dict[str, list[Any]]:
+    """{data set: for each expression (networks,) scores, or why there are none}; a capture that serves several is made once."""
+    made: dict[CaptureSettings, list[Any]] = {}
+    found = {}
+    for dataset in group.labels:
+        chosen = settings_for(settings, dataset)
+        if chosen not in made:
+            population = _population(group, wanted, chosen, memo, workers, progress)
+            made[chosen] = [population.score(expression) for expression in expressions]
+        found[dataset] = made[chosen]
+    return found
 
 
 def _labelled(group: Group, split: str) -> Group:
@@ -119,13 +162,13 @@ def _population(
     if not wanted:
         return group.population()
     with FeatureStore(memo) as store:
-        values = measured(group.networks, wanted, settings, store, workers, progress, f"capture {group.space}")
+        stage = f"capture {group.space}"
+        values = measured_where_possible(group.networks, wanted, settings, store, workers, progress, stage)
     return Population(group.numbers, values)
 
 
 def _figures(scores: Any, labels: Any, params: Sequence[float], seed: int, resamples: int) -> Row:
-    names = ("kendall", "kendall_ci", "spearman", "pearson", "partial_kendall", "kendall_params")
     if isinstance(scores, Invalid):
-        return dict.fromkeys(names) | {"invalid": scores.reason}
+        return dict.fromkeys(_FIGURES) | {"invalid": scores.reason}
     found = agreement(scores, labels, params, seed=seed, resamples=resamples).to_json()
-    return {name: found[name] for name in names}
+    return {name: found[name] for name in _FIGURES}

@@ -5,12 +5,17 @@ With sign matrices S[i, j] = sign(x_i - x_j), tau-b on a resample is `w'(Sx*Sy)w
 mid-ranks that Spearman's rho needs are linear in `w`. So thousands of resamples cost a few matrix products, and
 weights that are all one give the plain statistic.
 
-Sources: Kendall 1945 (tau-b); Kendall 1942 (partial tau); Efron 1979 (percentile bootstrap).
+The weighted tau gives a pair the sum of its members' importances. Copies of one architecture take consecutive places, so
+with `g_i` the importances of i's copies added up, the pairs of i and j weigh `g_i w_j + w_i g_j`, and the statistic is
+`g'(Sx*Sy)w / sqrt(g'Sx²w · g'Sy²w)`: the same products serve both.
+
+Sources: Kendall 1945 (tau-b); Kendall 1942 (partial tau); Vigna 2015 (weighted tau); Efron 1979 (percentile bootstrap).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -19,13 +24,14 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "Floats",
     "Interval",
+    "Pairing",
+    "Target",
     "Variable",
     "bootstrap",
     "interval",
     "partial",
     "quotient",
     "sign_matrix",
-    "statistics",
     "weighted_pearson",
 ]
 
@@ -46,46 +52,155 @@ def bootstrap(seed: int | Sequence[int], n: int, resamples: int = 2000) -> Float
 
 
 class Variable:
-    """What weighted statistics need of values (n,): standardised values, signs, and mid-ranks linear in the weights."""
+    """What weighted statistics need of values (n,)."""
 
     def __init__(self, values: Floats) -> None:
-        self.values = _standard(values)
         self.signs = sign_matrix(values)
-        self.untied = self.signs**2
-        self.ranks = _rank_matrix(values)
+        self._given = values
+
+    @cached_property
+    def values(self) -> Floats:
+        """(n,) standardised."""
+        return _standard(self._given)
+
+    @property  # not kept, as it is as large as the signs and used once or twice
+    def untied(self) -> Floats:
+        """(n, n): 1 where two values differ."""
+        return self.signs**2
+
+    @property
+    def ranks(self) -> Floats:
+        """R (n, n) with `w @ R` = how many of the resample with weights w are greater, equal ones half: mid-ranks less ½."""
+        return (1 - self.signs.T) / 2
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """(n,) integers ordered, and tied, like the values."""
+        order: NDArray[np.int64] = self.signs.sum(axis=1).astype(np.int64)
+        return order
 
 
-def statistics(w: Floats, x: Variable, y: Variable, z: Variable) -> Floats:
-    """(9, B): kendall, spearman, pearson of x and y; of z and y; partial tau; tau of x and z; difference of taus."""
-    pairs_x, pairs_y, pairs_z = (_form(w, v.untied) for v in (x, y, z))
-    ranks_x, ranks_y, ranks_z = (w @ v.ranks for v in (x, y, z))
-    xy = quotient(_form(w, x.signs * y.signs), np.sqrt(pairs_x * pairs_y))
-    zy = quotient(_form(w, z.signs * y.signs), np.sqrt(pairs_z * pairs_y))
-    xz = quotient(_form(w, x.signs * z.signs), np.sqrt(pairs_x * pairs_z))
-    return np.stack(
-        [
-            xy,
-            weighted_pearson(w, ranks_x, ranks_y),
-            weighted_pearson(w, x.values, y.values),
-            zy,
-            weighted_pearson(w, ranks_z, ranks_y),
-            weighted_pearson(w, z.values, y.values),
-            partial(xy, xz, zy),
-            xz,
-            xy - zy,
-        ]
-    )
+class Target:
+    """Labels y and sizes z under resamples; whatever does not depend on scores is computed once.
+
+    Args:
+        w: (B, n) how often each architecture was drawn; 0 where its label is missing.
+        y, z: (n,) each; y may have any finite value where it is missing.
+        band: (n,) the parameter band of each architecture; None where there are too few for bands.
+    """
+
+    def __init__(self, w: Floats, y: Variable, z: Variable, band: NDArray[np.int64] | None = None) -> None:
+        self.w, self.y, self.z = w, y, z
+        self.pairs = _form(w, y.untied)
+        self.ranks = w @ y.ranks
+        self.inside = None if band is None else np.equal.outer(band, band).astype(float)
+
+    @cached_property
+    def size(self) -> Pairing:
+        """The sizes in the place of scores."""
+        return Pairing(self, self.z)
+
+    @cached_property
+    def pairs_inside(self) -> Floats:
+        """(B,) pairs within one band whose labels differ."""
+        return np.zeros(len(self.w)) if self.inside is None else _form(self.w, self.y.untied * self.inside)
+
+    @cached_property
+    def untied(self) -> Floats:
+        """(B, n): how many each label differs from."""
+        return self.w @ self.y.untied
+
+
+class Pairing:
+    """Scores x beside a target: every statistic as (B,), computed when it is asked for; NaN where undefined."""
+
+    def __init__(self, target: Target, x: Variable) -> None:
+        self.target, self._x, self._w = target, x, target.w
+
+    @cached_property
+    def _agreeing(self) -> Floats:
+        return self._w @ (self._x.signs * self.target.y.signs)
+
+    @cached_property
+    def _untied(self) -> Floats:
+        return self._w @ self._x.untied
+
+    @cached_property
+    def _pairs(self) -> Floats:
+        return _dot(self._untied, self._w)
+
+    @cached_property
+    def _ranks(self) -> Floats:
+        return self._w @ self._x.ranks
+
+    @cached_property
+    def kendall(self) -> Floats:
+        """tau-b of x and y."""
+        return quotient(_dot(self._agreeing, self._w), np.sqrt(self._pairs * self.target.pairs))
+
+    @cached_property
+    def spearman(self) -> Floats:
+        """rho of x and y, mid-ranks for ties."""
+        return weighted_pearson(self._w, self._ranks, self.target.ranks)
+
+    @cached_property
+    def pearson(self) -> Floats:
+        """Pearson's correlation of x and y."""
+        return weighted_pearson(self._w, self._x.values, self.target.y.values)
+
+    @cached_property
+    def kendall_size(self) -> Floats:
+        """tau-b of x and z."""
+        agreeing = _form(self._w, self._x.signs * self.target.z.signs)
+        return quotient(agreeing, np.sqrt(self._pairs * self.target.size._pairs))
+
+    @cached_property
+    def partial_kendall(self) -> Floats:
+        """tau-b of x and y given z."""
+        return partial(self.kendall, self.kendall_size, self.target.size.kendall)
+
+    @cached_property
+    def partial_spearman(self) -> Floats:
+        """rho of x and y given z."""
+        with_size = weighted_pearson(self._w, self._ranks, self.target.size._ranks)
+        return partial(self.spearman, with_size, self.target.size.spearman)
+
+    @cached_property
+    def weighted_kendall(self) -> Floats:
+        """Vigna's additive hyperbolic tau: the pair of the r-th and the s-th best label weighs 1/r + 1/s.
+
+        Equal labels take places in the order of x, the highest first. This is `scipy.stats.weightedtau(y, x, rank=None)`.
+        """
+        order = np.lexsort((self._x.order, self.target.y.order))[::-1]
+        drawn = self._w[:, order].astype(np.int64)
+        after = drawn.cumsum(axis=1)
+        places = np.arange(1, after.max(initial=0) + 1)
+        harmonic = np.concatenate([[0.0], (1 / places).cumsum()])
+        importance = np.empty_like(self._w)
+        importance[:, order] = harmonic[after] - harmonic[after - drawn]
+        untied = _dot(self._untied, importance) * _dot(self.target.untied, importance)
+        return quotient(_dot(self._agreeing, importance), np.sqrt(untied))
+
+    @cached_property
+    def band_kendall(self) -> Floats:
+        """tau-b of x and y over the pairs within one parameter band; NaN without bands."""
+        inside = self.target.inside
+        if inside is None:
+            return np.full(len(self._w), np.nan)
+        agreeing = _form(self._w, self._x.signs * self.target.y.signs * inside)
+        pairs = _form(self._w, self._x.untied * inside)
+        return quotient(agreeing, np.sqrt(pairs * self.target.pairs_inside))
 
 
 def _form(w: Floats, matrix: Floats) -> Floats:
     """The quadratic form w'Mw of every row of w (B, n), as (B,)."""
-    result: Floats = np.einsum("bn,bn->b", w @ matrix, w)
+    return _dot(w @ matrix, w)
+
+
+def _dot(a: Floats, b: Floats) -> Floats:
+    """Row by row, (B, n) each -> (B,)."""
+    result: Floats = np.einsum("bn,bn->b", a, b)
     return result
-
-
-def _rank_matrix(x: Floats) -> Floats:
-    """R with `w @ R` = the mid-ranks (up to a constant) of x in the resample with weights w: smaller 1, equal ½."""
-    return (1 - sign_matrix(x).T) / 2
 
 
 def weighted_pearson(w: Floats, x: Floats, y: Floats) -> Floats:
@@ -109,7 +224,7 @@ def _standard(x: Floats) -> Floats:
 
 
 def partial(xy: Floats, xz: Floats, zy: Floats) -> Floats:
-    """Kendall's partial tau of x and y given z from the three taus; NaN where z orders exactly like x or y."""
+    """The partial correlation of x and y given z from the three; NaN where z orders exactly like x or y."""
     spread = (1 - xz**2) * (1 - zy**2)
     return quotient(xy - xz * zy, np.sqrt(np.where(spread > 1e-12, spread, 0)))
 

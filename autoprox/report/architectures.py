@@ -11,12 +11,11 @@ from rich.text import Text
 from autoprox.report.figures import ABSENT, count
 from autoprox.report.tables import listing
 
-__all__ = ["search_tables"]
+__all__ = ["choices", "search_tables"]
 
 
 def search_tables(record: Mapping[str, Any]) -> list[RenderableType]:
     """An architecture file's content: the winner beside random picks of its size or budget."""
-    choices = ", ".join(f"{name} {_choice(value)}" for name, value in record["architecture"].items())
     provenance = record["provenance"]
     picks = provenance["random"]
     rows = [
@@ -32,11 +31,16 @@ def search_tables(record: Mapping[str, Any]) -> list[RenderableType]:
     if provenance["exhausted"]:
         tail += "; no further one within the budget was found"
     return [
-        Text.assemble((record["space"], "bold"), f"  {choices}"),
+        Text.assemble((record["space"], "bold"), f"  {choices(record['architecture'])}"),
         Text(),
         listing(("", "score", "params", "FLOPs"), rows, right=("score", "params", "FLOPs")),
         Text(tail, "dim"),
     ]
+
+
+def choices(architecture: Mapping[str, Any]) -> str:
+    """An architecture on one line: ``depth 2, embed_dim 32, num_heads 4-2``."""
+    return ", ".join(f"{name} {_choice(value)}" for name, value in architecture.items())
 
 
 def _choice(value: object) -> str:

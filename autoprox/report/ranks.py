@@ -11,12 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from autoprox.proxies.known import BASELINES
+from autoprox.ranking.verdict import SIZE_PROXY, Finding
 from autoprox.report.figures import ABSENT, correlation, interval, signed
 
-__all__ = ["SIZE_PROXY", "discovery_tables", "rank_tables"]
-
-SIZE_PROXY = 0.9
-"""From this Kendall tau with the parameter count on, a proxy is a measure of size."""
+__all__ = ["discovery_tables", "rank_tables", "verdict_lines"]
 
 _RANK_COLUMNS = (
     ("space", 14), ("data set", 10), ("n", 4), ("τ", 5), ("[95 %]", 13), ("partial τ", 9), ("size τ", 6),
@@ -29,12 +28,23 @@ _LEFT = ("space", "data set", "[95 %]")
 _INTERVALS = "τ: Kendall's tau-b, [95 % bootstrap interval]; partial τ: given the parameter count"
 
 
-def rank_tables(rows: Iterable[Mapping[str, Any]]) -> list[RenderableType]:
-    """The rows of a comparison, proxy by proxy, with a mark on those that measure little but size."""
+def verdict_lines(findings: Sequence[Finding]) -> Text:
+    """A verdict, one sentence a line; what speaks for the proxy is green, what speaks against it yellow."""
+    colours = {True: "green", False: "yellow", None: ""}
+    lines = [Text(f"- {finding.text}", colours[finding.good], overflow="fold") for finding in findings]
+    return Text("\n").join(lines)
+
+
+def rank_tables(
+    rows: Iterable[Mapping[str, Any]], verdicts: Mapping[str, Sequence[Finding]] | None = None
+) -> list[RenderableType]:
+    """The rows of a comparison, proxy by proxy, each below its verdict."""
     shown: list[RenderableType] = [_header(_RANK_COLUMNS)]
     for proxy, group in groupby(rows, key=lambda row: str(row["proxy"])):
         lines = list(group)
         shown.append(_proxy_line(proxy, lines))
+        if proxy not in BASELINES and (verdicts or {}).get(proxy):
+            shown.append(_indented(verdict_lines((verdicts or {})[proxy])))
         table = _table(_RANK_COLUMNS)
         previous = None
         for row in lines:

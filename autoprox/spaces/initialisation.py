@@ -25,6 +25,8 @@ LARGEST_HEAD = 1000
 
 LINEAR_STD = 0.02
 
+_TOGETHER = 16  # torch draws normal numbers by so many, and the last so many of a tensor anew
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -41,16 +43,28 @@ class Noise(Protocol):
 
 
 class SharedNoise:
-    """Slices of one seeded tensor per name; each is drawn when first asked for and then kept."""
+    """Slices of one seeded tensor per name, whose leading rows are drawn as networks ask for them and then kept: at most
+    twice the rows that any took, since those of the largest can be many times as many."""
 
     def __init__(self, seed: int, space: str, largest: dict[str, torch.Size]) -> None:
         self._seed, self._space, self._largest = seed, space, largest
         self._drawn: dict[str, Tensor] = {}
 
     def __call__(self, name: str, shape: torch.Size, kind: str) -> Tensor:
-        if name not in self._drawn:
-            self._drawn[name] = _draw(self._largest[name], kind, _generator(self._seed, self._space, name))
+        kept = len(self._drawn[name]) if name in self._drawn else 0
+        if kept < shape[0]:
+            self._drawn[name] = self._leading(name, min(self._largest[name][0], max(shape[0], 2 * kept)), kind)
         return self._drawn[name][tuple(slice(length) for length in shape)]
+
+    def _leading(self, name: str, rows: int, kind: str) -> Tensor:
+        """The first rows of a tensor, the same bits as if all of it were drawn."""
+        shape = self._largest[name]
+        wanted = rows * shape[1:].numel()
+        count = -(-wanted // _TOGETHER) * _TOGETHER
+        if count > shape.numel() - _TOGETHER:
+            count = shape.numel()
+        drawn = _draw(torch.Size([count]), kind, _generator(self._seed, self._space, name))
+        return drawn[:wanted].view(rows, *shape[1:])
 
 
 class FreshNoise:
@@ -63,7 +77,7 @@ class FreshNoise:
         return _draw(shape, kind, self._generator)
 
 
-@lru_cache(maxsize=4)  # most spaces keep less than 300 MB each, pit-small up to 1 GB: few at a time
+@lru_cache(maxsize=4)  # a space's largest network keeps less than 400 MB, but 1 GB in pit-small: few at a time
 def shared_noise(space: Space, seed: int, classes: int) -> SharedNoise:
     """The space's noise for one seed; heads have up to `classes` rows."""
     shapes: dict[str, torch.Size] = {}
