@@ -50,7 +50,7 @@ def test_sources_types_and_tables_are_in(wheel):
     expected = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
-        for pattern in ("**/*.py", "py.typed", "tables/*/*")
+        for pattern in ("**/*.py", "py.typed", "tables/*/*", "report/pages/page.*")
         for path in (ROOT / package).glob(pattern)
         if path.is_file()
     }

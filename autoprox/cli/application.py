@@ -22,6 +22,7 @@ from autoprox.cli.caching import cache
 from autoprox.cli.discovering import discover
 from autoprox.cli.listings import export, primitives, proxies, spaces
 from autoprox.cli.ranking import rank
+from autoprox.cli.reporting import report
 from autoprox.cli.training import train
 from autoprox.errors import AutoproxError
 from autoprox.measuring.workers import Notice
@@ -43,6 +44,7 @@ app.command()(score)
 app.command()(search)
 app.command()(train)
 app.command()(export)
+app.command()(report)
 benches.command()(build)
 benches.command()(retrain)
 app.add_typer(benches, name="bench", help="List, show, install and build ground truth.")

@@ -204,4 +204,9 @@ def _random_picks(
         "score_max": max(valid, default=None),
         "params_mean": float(np.mean([taken[network].numbers["params"] for network in networks])) if networks else None,
         "score_winner": scores[winner.network],
+        "picks": [
+            {"params": int(taken[n].numbers["params"]), "flops": int(taken[n].numbers["flops"]), "score": score}
+            for n in networks
+            if not isinstance(score := scores[n], Invalid)
+        ],
     }
