@@ -59,7 +59,8 @@ RANKINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
         ("--bench", "nas-bench-bert", "--datasets", ",".join(GLUE)),
         "BERT encoders scored on the GLUE tasks, measured on seeded synthetic tokens at their own hidden size, which parameter "
         "counts and FLOPs follow too (in the file of metrics that was published with them, they do not). meco is the rounding "
-        "error of a singular matrix here (1e-14: these blocks end with a normalisation, so that channels depend on each other), and says nothing",
+        "error of a singular matrix here (1e-14: these blocks end with a normalisation, so that channels depend on each other), "
+        "and says nothing",
     ),
 }
 COLUMNS = (
