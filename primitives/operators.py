@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from primitives import functions as f
+from primitives import weighted as w
 
 __all__ = ["LEVELS", "OPERATORS", "Form", "Operator", "OperatorError", "build_table"]
 
@@ -68,8 +69,7 @@ class Operator:
         function: torch function over the last dimension (spectral ones: over singular values).
         latex: template with {0}, {1}.
         source: where it comes from.
-        rescale: corrects a value computed from a sample that stands for ``count`` times as many elements:
-            (value, count) -> value. None: the sample's value is already an estimate of the full one.
+        weighted: the same of a weighted sample, (elements, weights); None: weights make no difference.
         levels: levels of the arguments it takes.
         commutative .. fixes_nonnegative: algebra that canonical forms rely on; ``even``: f(-x) = f(x); ``modulus``:
             f(|x|) = f(x) too; ``fixes_nonnegative``: f(x) = x for x >= 0; ``increasing``: strictly, so it never
@@ -84,7 +84,7 @@ class Operator:
     latex: str
     source: str
     symbol: str = ""
-    rescale: Callable[[Tensor, Tensor], Tensor] | None = None
+    weighted: Callable[[Tensor, Tensor], Tensor] | None = None
     levels: tuple[str, ...] = LEVELS
     commutative: bool = False
     idempotent: bool = False
@@ -101,22 +101,6 @@ class Operator:
         if self.form in DOWN:
             return _BELOW[level]
         return "network" if self.form is Form.JOIN else level
-
-
-def times_count(value: Tensor, count: Tensor) -> Tensor:
-    return value * count
-
-
-def times_root_count(value: Tensor, count: Tensor) -> Tensor:
-    return value * count.sqrt()
-
-
-def over_count(value: Tensor, count: Tensor) -> Tensor:
-    return value / count
-
-
-def minus_log_count(value: Tensor, count: Tensor) -> Tensor:
-    return value - count.log()
 
 
 def _unary(
@@ -143,39 +127,45 @@ _TABLE: Final = (
     _unary(
         "relu", f.relu, r"\operatorname{{relu}}\left({0}\right)", "idempotent nonnegative fixes_nonnegative"),
     _unary("inverse", f.inverse, r"\frac{{1}}{{{0}}}"),
-    Operator("normalise", 1, Form.RELATIVE, f.normalise, r"\operatorname{{z}}\left({0}\right)", AUTO_PROX),
+    Operator(
+        "normalise", 1, Form.RELATIVE, f.normalise, r"\operatorname{{z}}\left({0}\right)", AUTO_PROX,
+        weighted=w.normalise,
+    ),
     Operator(
         "minmax", 1, Form.RELATIVE, f.min_max, r"\operatorname{{minmax}}\left({0}\right)", AUTO_PROX,
         idempotent=True, nonnegative=True,
     ),
     Operator(
         "softmax", 1, Form.RELATIVE, f.softmax, r"\operatorname{{softmax}}\left({0}\right)", AUTO_PROX,
-        rescale=over_count, nonnegative=True,
+        weighted=w.softmax, nonnegative=True,
     ),
     Operator(
         "logsoftmax", 1, Form.RELATIVE, f.log_softmax, r"\log\operatorname{{softmax}}\left({0}\right)", AUTO_PROX,
-        rescale=minus_log_count,
+        weighted=w.log_softmax,
     ),
     Operator(
         "rank", 1, Form.RELATIVE, f.rank, r"\operatorname{{rank}}\left({0}\right)",
         "Zhou et al. 2024, T-Razor, TPAMI 46(10), doi 10.1109/tpami.2024.3378781: ranks of the terms of DSS++",
         levels=("score",), idempotent=True, increasing=True, nonnegative=True,
     ),
-    Operator("sum", 1, Form.REDUCTION, f.total, r"\sum {0}", ARITHMETIC, rescale=times_count, levels=_REDUCTION),
-    Operator("mean", 1, Form.REDUCTION, f.mean, r"\operatorname{{mean}}\left({0}\right)", AUTO_PROX, levels=_REDUCTION),
+    Operator("sum", 1, Form.REDUCTION, f.total, r"\sum {0}", ARITHMETIC, weighted=w.total, levels=_REDUCTION),
+    Operator(
+        "mean", 1, Form.REDUCTION, f.mean, r"\operatorname{{mean}}\left({0}\right)", AUTO_PROX,
+        weighted=w.mean, levels=_REDUCTION,
+    ),
     Operator(
         "std", 1, Form.REDUCTION, f.standard_deviation, r"\operatorname{{std}}\left({0}\right)", AUTO_PROX,
-        levels=_REDUCTION, even=True, nonnegative=True,
+        weighted=w.standard_deviation, levels=_REDUCTION, even=True, nonnegative=True,
     ),
     Operator("max", 1, Form.REDUCTION, f.maximum_of, r"\max\left({0}\right)", ARITHMETIC, levels=_REDUCTION),
     Operator("min", 1, Form.REDUCTION, f.minimum_of, r"\min\left({0}\right)", ARITHMETIC, levels=_REDUCTION),
     Operator(
         "l1", 1, Form.REDUCTION, f.l1_norm, r"\left\|{0}\right\|_1", AUTO_PROX,
-        rescale=times_count, levels=_REDUCTION, even=True, modulus=True, nonnegative=True,
+        weighted=w.l1_norm, levels=_REDUCTION, even=True, modulus=True, nonnegative=True,
     ),
     Operator(
         "l2", 1, Form.REDUCTION, f.l2_norm, r"\left\|{0}\right\|_2", AUTO_PROX,
-        rescale=times_root_count, levels=_REDUCTION, even=True, modulus=True, nonnegative=True,
+        weighted=w.l2_norm, levels=_REDUCTION, even=True, modulus=True, nonnegative=True,
     ),
     Operator(
         "nuclear", 1, Form.SPECTRAL, f.nuclear_norm, r"\left\|{0}\right\|_*", DSS,
@@ -288,7 +278,8 @@ def check_operator(operator: Operator) -> None:
     """Check one record against its function.
 
     Raises:
-        OperatorError: wrong arity or shape, an argument is modified, NaN is swallowed, or a flag does not hold.
+        OperatorError: wrong arity or shape, an argument is modified, NaN is swallowed, a flag does not hold,
+            or a weighted sample gives something else than the elements that it stands for.
     """
 
     def require(holds: bool, what: str) -> None:
@@ -327,6 +318,13 @@ def check_operator(operator: Operator) -> None:
         require(same(fn(x.abs()), x.abs()), "does not keep nonnegative numbers")
     if operator.form is Form.SPECTRAL and operator.pads:
         require(same(fn(torch.cat([x, torch.zeros_like(x)], -1)), value), "depends on zeros among the singular values")
+    if operator.weighted is not None:
+        times = torch.arange(1, x.shape[-1] + 1)
+        repeated = fn(x.repeat_interleave(times, -1))
+        sample = operator.weighted(x, times.to(x.dtype).expand_as(x))
+        if operator.form is Form.RELATIVE:
+            sample = sample.repeat_interleave(times, -1)
+        require(same(sample, repeated), "differs on a weighted sample and on what that stands for")
     if operator.increasing:
         rising = fn(torch.linspace(-3, 3, 13, dtype=torch.float64))
         require(bool((rising.diff() > 0).all()), "is not strictly increasing")

@@ -4,14 +4,13 @@ import re
 
 import numpy as np
 import pytest
-import torch
 
 from autoprox.discovery.evolution import WIDE
 from autoprox.errors import InputError, MissingError
 from autoprox.language.text import parse, to_text
 from autoprox.measuring import screening
-from autoprox.measuring.capture import CaptureSettings, block_features, capture
-from autoprox.measuring.screening import ELEMENTS, take_samples
+from autoprox.measuring.capture import CaptureSettings, block_features
+from autoprox.measuring.screening import take_samples
 from autoprox.measuring.workers import Workers
 from autoprox.spaces import get_space
 
@@ -27,14 +26,16 @@ NAMES = (
     "ones.msa.grad",
 )
 FEATURES = {  # text: largest relative error of a block, and of the sum over the blocks of a network
-    "sum(abs(qkv.weight))": (0.15, 0.04),
-    "mean(square(linear.weight))": (0.3, 0.08),
-    "l2(square(linear.weight))": (0.5, 0.15),
-    "std(exp(qkv.weight))": (0.15, 0.04),
-    "sum(abs(fc1.grad))": (0.3, 0.1),
-    "sum(qkv.weight * ones.qkv.weight * ones.qkv.weight * qkv.weight)": (1.0, 0.2),
-    "sum(abs(fc1.output))": (0.15, 0.05),
-    "mean(identity(attn.map))": (0.15, 0.05),
+    "sum(abs(qkv.weight))": (1e-5, 1e-5),
+    "mean(square(linear.weight))": (1e-5, 1e-5),
+    "l2(square(linear.weight))": (0.2, 0.05),
+    "std(exp(qkv.weight))": (0.02, 0.005),
+    "sum(sqrt(fc1.grad))": (0.05, 0.02),
+    "max(abs(fc1.grad))": (1e-5, 1e-5),
+    "max(inverse(fc1.grad))": (1e-4, 1e-4),
+    "sum(qkv.weight * ones.qkv.weight * ones.qkv.weight * qkv.weight)": (0.2, 0.05),
+    "sum(abs(fc1.output))": (1e-5, 1e-5),
+    "mean(log(attn.map))": (0.02, 0.01),
     "sum(softmax(qkv.weight))": (1e-3, 1e-3),
 }
 PLAIN = ("sum(fc1.output)", "max(qkv.weight)", "l1(linear.weight)", "std(ones.qkv.grad)", "nuclear(qkv.weight)",
@@ -94,19 +95,6 @@ def test_reductions_of_plain_statistics_are_exact(small_networks, folder):
             )
 
 
-def test_an_estimate_is_not_biased(small_networks):
-    """Over many seeds of the sample the mean of the estimates is the exact sum."""
-    block = capture(small_networks[0], ["qkv.weight", "proj.weight"], SETTINGS)[7]
-    flat = torch.cat([m.double().abs().flatten() for m in block.values()])
-    exact = float(flat.sum())
-    estimates = []
-    for seed in range(200):
-        elements = flat[screening._positions(len(flat), ELEMENTS, str(seed))]
-        assert elements.shape == (ELEMENTS,)
-        estimates.append(float(elements.sum()) * len(flat) / ELEMENTS)
-    assert abs(np.mean(estimates) - exact) < 4 * np.std(estimates) / np.sqrt(len(estimates))
-
-
 def test_statistics_of_one_shape_are_sampled_at_the_same_elements(small_networks, folder):
     difference = parse("l1(abs(qkv.weight) - ones.qkv.weight)")
     found = screen(small_networks, folder).measured([difference])
@@ -137,7 +125,7 @@ def test_kept_samples_are_used_again_and_damaged_ones_made_again(small_networks,
     before = {name: (path.read_bytes(), path.stat().st_mtime_ns) for name, path in files(tmp_path).items()}
     assert len(before) == 3
     again = Count()
-    screen(small_networks, tmp_path, names[:1], again)
+    screen(small_networks, tmp_path, names[::-1], again)
     assert again.calls == []
     for damage in (lambda c: c[: len(c) // 2], lambda c: b"", lambda c: b"\xff" * len(c), lambda c: c[:-1]):
         broken = sorted(files(tmp_path))[1]
@@ -156,13 +144,11 @@ def test_kept_samples_are_used_again_and_damaged_ones_made_again(small_networks,
 def test_other_statistics_or_settings_are_sampled_anew(small_networks, tmp_path):
     network = small_networks[:1]
     screen(network, tmp_path, ("qkv.weight",))
-    wider = Count()
-    screen(network, tmp_path, ("qkv.weight", "fc1.weight"), wider)
-    assert wider.tasks == 1
-    other = Count()
-    take_samples(network, ("qkv.weight",), CaptureSettings(seed=1), tmp_path, Workers(1), other)
-    assert other.tasks == 1
-    assert len(list(tmp_path.rglob("*.safetensors"))) == 2
+    for names, seed in ((("qkv.weight", "fc1.weight"), 0), (("qkv.weight",), 1)):
+        count = Count()
+        take_samples(network, names, CaptureSettings(seed=seed, batch_size=2, classes=10), tmp_path, Workers(1), count)
+        assert count.tasks == 1
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 3
 
 
 def test_two_workers_take_the_same_samples(small_networks, folder, tmp_path, two_workers):
@@ -214,14 +200,3 @@ def test_a_place_that_cannot_be_written_is_named(small_networks, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(MissingError, match=r"samples of statistics cannot be kept in .*AUTOPROX_HOME"):
         screen(small_networks, tmp_path / "file" / "samples", ("qkv.weight",))
-
-
-def test_positions_are_spread_over_the_whole_length():
-    for length in (10, 1024, 100_000):
-        places = screening._positions(length, ELEMENTS, "seed")
-        assert int(places.min()) >= 0
-        assert int(places.max()) < length
-        assert bool((places.diff() >= 0).all())
-        edges = torch.arange(ELEMENTS) * (length / ELEMENTS)
-        assert bool(((places + 1 >= edges) & (places <= edges + length / ELEMENTS)).all())
-    assert not torch.equal(screening._positions(9999, 64, "a"), screening._positions(9999, 64, "b"))

@@ -1,7 +1,7 @@
 """Screening: a seeded sample of every statistic of every network, kept on disk, so that any feature costs milliseconds.
 
 Reductions of the plain statistics are kept exactly; of anything computed from them element by element a screened number
-is an estimate, with sums scaled to the full size. Singular values cannot be estimated from a part of a matrix, so only
+is an estimate from weighted elements. Singular values cannot be estimated from a part of a matrix, so only
 those of plain weights and gradients are there; and what compares rows or joins blocks has to see whole matrices, so it
 can only be measured exactly. Screening decides which candidates are worth an exact measurement and nothing else.
 """
@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from autoprox.files import replacing
 from autoprox.language.expression import Expression, kind, statistics, subexpressions
 from autoprox.language.text import to_text
 from autoprox.measuring.capture import CaptureSettings, Network, architecture_digest, capture, grouped
+from autoprox.measuring.sampling import sampled
 from autoprox.measuring.tensors import Tensors, block_values
 from autoprox.measuring.workers import Progress, Workers, silent
 from primitives.operators import OPERATORS, STRUCTURAL, Form
@@ -33,12 +35,12 @@ from primitives.statistics import STATISTICS
 
 __all__ = ["ELEMENTS", "SAMPLES", "SPECTRAL_KINDS", "Screen", "take_samples"]
 
-# Of each statistic of each block: 3 % standard error of a mean of |normal| numbers, before blocks are joined.
+# Of each statistic of each block; see `sampling` for what they estimate well.
 ELEMENTS = 1024
 SPECTRAL_KINDS = ("weight", "grad")  # kinds of statistics whose spectral reductions are kept
 SAMPLES = Path("cache") / "samples"  # below the home folder
 _CHUNK = 8  # networks evaluated together: their rows of one statistic stay in a core's cache
-_GENERATION = 4
+_GENERATION = 5
 _WHOLE = (
     Form.SPECTRAL,
     Form.PATTERN,
@@ -46,55 +48,75 @@ _WHOLE = (
 )  # forms that say nothing about a matrix from a sample of its elements
 
 
-def plain_features(name: str) -> list[Expression]:
+@cache
+def plain_features(name: str) -> tuple[Expression, ...]:
     """The features of one statistic that are kept exactly."""
     forms = {Form.REDUCTION} | ({Form.SPECTRAL} if STATISTICS[name].kind in SPECTRAL_KINDS else set())
-    return [Expression(operator.name, (Expression(name),)) for operator in OPERATORS.values() if operator.form in forms]
-
-
-def _positions(length: int, count: int, seed: str) -> Tensor:
-    """``count`` ascending positions below ``length``, one from each of ``count`` equal strata."""
-    source = np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big"))
-    # the same relative positions in every network: differences between networks are not differences of luck
-    return torch.from_numpy(
-        ((np.arange(count) + source.random(count)) * (length / count)).astype(np.int64).clip(0, length - 1)
+    return tuple(
+        Expression(operator.name, (Expression(name),)) for operator in OPERATORS.values() if operator.form in forms
     )
 
 
-def _sample_block(block: dict[str, Tensor], name: str, seed: str, spectra: dict[int, Tensor]) -> dict[str, Tensor]:
-    """The kept parts of one statistic; ``spectra`` holds singular values by matrix, since groups share members."""
-    members = grouped(block, name)
-    flat = torch.cat([member.flatten() for member in members]) if len(members) > 1 else members[0].flatten()
-    if STATISTICS[name].kind in SPECTRAL_KINDS:
-        for member in members:
-            if id(member) not in spectra:
-                spectra[id(member)] = Tensors((member.unsqueeze(0),)).singular_values()[0]
-    plain = []
-    for feature in plain_features(name):
-        operator = OPERATORS[feature.head]
-        spectral = operator.form is Form.SPECTRAL
-        plain.append(operator.function(torch.cat([spectra[id(m)] for m in members]) if spectral else flat).double())
-    # a weight and its gradient give the same elements
-    positions = _positions(flat.numel(), ELEMENTS, f"{seed}|{STATISTICS[name].shape_class}")
-    return {
-        "elements": flat[positions.to(flat.device)].float(),
-        "count": torch.tensor(flat.numel() / ELEMENTS),
-        "plain": torch.stack(plain),
-    }
+def _sample_block(block: dict[str, Tensor], names: Sequence[str], seed: str) -> dict[str, Tensor]:
+    """The kept parts of all statistics of a block: elements and plain features of each, weights of each shape class."""
+    kept: dict[str, Tensor] = {}
+    spectra: dict[int, Tensor] = {}  # by matrix, since groups share members
+    classes: dict[str, list[str]] = {}
+    for name in names:
+        classes.setdefault(STATISTICS[name].shape_class, []).append(name)
+    for shape, members in classes.items():
+        flats = {name: torch.cat([matrix.flatten() for matrix in grouped(block, name)]) for name in members}
+        totals = []
+        for name, flat in flats.items():
+            values = _singular_values(grouped(block, name), name, spectra)
+            plain = {
+                operator.name: operator.function(values if operator.form is Form.SPECTRAL else flat).double().cpu()
+                for operator in (OPERATORS[feature.head] for feature in plain_features(name))
+            }
+            kept[f"{name}|plain"] = torch.stack(list(plain.values()))
+            totals.append(torch.stack([plain["sum"], plain["l1"], plain["l2"].square()]))
+        # a weight and its gradients give the same elements
+        positions, kept[f"{shape}|weights"] = sampled(
+            list(flats.values()), torch.stack(totals), ELEMENTS, f"{seed}|{shape}"
+        )
+        for name, flat in flats.items():
+            kept[f"{name}|elements"] = flat[positions.to(flat.device)].float().cpu()
+    return kept
+
+
+def _singular_values(matrices: Sequence[Tensor], name: str, known: dict[int, Tensor]) -> Tensor | None:
+    """Singular values of a statistic's matrices, where its spectral reductions are kept; each is decomposed once."""
+    if STATISTICS[name].kind not in SPECTRAL_KINDS:
+        return None
+    for matrix in matrices:
+        if id(matrix) not in known:
+            weight = STATISTICS[name].kind == "weight"
+            known[id(matrix)] = _remembered(matrix) if weight else Tensors((matrix.unsqueeze(0),)).singular_values()[0]
+    return torch.cat([known[id(matrix)] for matrix in matrices])
+
+
+_WEIGHTS: dict[bytes, Tensor] = {}
+_REMEMBERED = 4096  # vectors of a few kilobytes
+
+
+def _remembered(matrix: Tensor) -> Tensor:
+    """Singular values of a matrix of weights: networks that take the same slice of the shared noise have the same one."""
+    key = hashlib.blake2b(matrix.cpu().numpy().tobytes(), person=str(len(matrix)).encode()).digest()
+    if key not in _WEIGHTS:
+        if len(_WEIGHTS) >= _REMEMBERED:
+            del _WEIGHTS[next(iter(_WEIGHTS))]
+        _WEIGHTS[key] = Tensors((matrix.unsqueeze(0),)).singular_values()[0]
+    return _WEIGHTS[key]
 
 
 def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> None:
     network, names, settings, path = task
     blocks = capture(network, names, settings)
-    table: dict[str, Tensor] = {}
-    spectra: list[dict[int, Tensor]] = [{} for _ in blocks]
-    for name in names:
-        rows = [
-            _sample_block(block, name, f"{settings.seed}|{network[0]}|{i}", spectra[i])
-            for i, block in enumerate(blocks)
-        ]
-        for part in rows[0]:
-            table[f"{name}|{part}"] = torch.stack([row[part] for row in rows]).cpu()
+    rows = []
+    for i, block in enumerate(blocks):
+        rows.append(_sample_block(block, names, f"{settings.seed}|{network[0]}|{i}"))
+        blocks[i] = {}  # frees the block's tensors
+    table = {part: torch.stack([row[part] for row in rows]) for part in rows[0]}
     with replacing(Path(path)) as temporary:
         save_file(table, temporary, metadata={"statistics": json.dumps(names)})
 
@@ -115,7 +137,7 @@ def take_samples(
         MissingError: the folder cannot be written.
     """
     wanted = tuple(sorted(names))
-    key = hashlib.sha256(f"{_GENERATION}|{ELEMENTS}|{settings.key()}".encode()).hexdigest()[:24]
+    key = hashlib.sha256(f"{_GENERATION}|{ELEMENTS}|{settings.key()}|{wanted}".encode()).hexdigest()[:24]
     place = folder / key
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -147,7 +169,7 @@ class Screen:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
         with safe_open(paths[0], "pt") as first:
-            some = next(key for key in first.keys() if key.endswith("|count"))  # noqa: SIM118 - not a dict
+            some = next(key for key in first.keys() if key.endswith("|weights"))  # noqa: SIM118 - not a dict
         self._blocks = [len(self._read(path, some)) for path in paths]
         self._tables: dict[str, Tensor] = {}
 
@@ -162,6 +184,10 @@ class Screen:
         if key not in self._tables:
             self._tables[key] = torch.cat([self._read(path, key) for path in self._paths])
         return self._tables[key]
+
+    def _sample(self, name: str) -> tuple[Tensor, Tensor]:
+        """Elements of a statistic and their weights, (rows, elements) each."""
+        return self._rows(f"{name}|elements"), self._rows(f"{STATISTICS[name].shape_class}|weights")
 
     def _plain(self, feature: Expression) -> Tensor | None:
         """A feature that is kept exactly, (rows,) float64."""
@@ -187,7 +213,7 @@ class Screen:
                 if (e.args and OPERATORS[e.head].form in _WHOLE) or kind(e).level == "network":
                     raise InputError(f"{to_text(e)} can only be measured exactly, not on samples")
             for name in statistics(feature):  # read before the threads start
-                self._rows(f"{name}|elements"), self._rows(f"{name}|count")
+                self._sample(name)
         starts = np.cumsum([0, *self._blocks])
         chunks = [
             slice(int(starts[i]), int(starts[min(i + _CHUNK, len(self._blocks))]))
@@ -196,7 +222,8 @@ class Screen:
 
         def evaluate(rows: slice) -> dict[Expression, Tensor]:
             def leaf(name: str) -> Tensors:
-                return Tensors((self._rows(f"{name}|elements")[rows].unsqueeze(1),), self._rows(f"{name}|count")[rows])
+                elements, weights = self._sample(name)
+                return Tensors((elements[rows].unsqueeze(1),), weights[rows])
 
             with torch.no_grad():
                 return block_values(estimated, leaf)

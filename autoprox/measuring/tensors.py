@@ -11,7 +11,7 @@ from torch import Tensor
 from autoprox.errors import InputError
 from autoprox.language.expression import Expression
 from autoprox.language.text import to_text
-from primitives.operators import OPERATORS, Form
+from primitives.operators import OPERATORS, Form, Operator
 
 __all__ = ["Tensors", "block_values", "network_values"]
 
@@ -23,11 +23,11 @@ class Tensors:
     Attributes:
         members: matrices, (rows, m, n) each. A group of sites has several; it acts as the block-diagonal matrix of
             them, so element-wise operators see all their elements and spectral ones all their singular values.
-        count: (rows,), how many elements of the full tensor a stored element stands for; None where nothing is sampled.
+        weights: (rows, elements), how many elements of the full tensor each stands for; None where nothing is sampled.
     """
 
     members: tuple[Tensor, ...]
-    count: Tensor | None = None
+    weights: Tensor | None = None
 
     def flat(self) -> Tensor:
         """All elements, (rows, elements)."""
@@ -38,7 +38,7 @@ class Tensors:
         """The same shapes with other elements."""
         sizes = [member[0].numel() for member in self.members]
         parts = torch.split(flat, sizes, 1)
-        return Tensors(tuple(p.reshape(m.shape) for p, m in zip(parts, self.members, strict=True)), self.count)
+        return Tensors(tuple(p.reshape(m.shape) for p, m in zip(parts, self.members, strict=True)), self.weights)
 
     def reduced(self, function: Callable[[Tensor], Tensor]) -> Tensor:
         """Sum over the members of what a function of a matrix makes of each, (rows,)."""
@@ -81,8 +81,7 @@ class _Evaluator:
             return operator.function(self._spectra[argument]).double()
         if operator.form is Form.PATTERN:
             return x.reduced(operator.function).double()
-        value = operator.function(x.flat()).double()
-        return value if x.count is None or operator.rescale is None else operator.rescale(value, x.count.double())
+        return _on_elements(operator, x).double()
 
 
 def block_values(features: Iterable[Expression], leaf: Callable[[str], Tensors]) -> dict[Expression, Tensor]:
@@ -132,9 +131,12 @@ def _joined(e: Expression, blocks: Sequence[Tensors]) -> Tensors:
 def _apply(e: Expression, args: list[Tensors]) -> Tensors:
     operator, x = OPERATORS[e.head], args[0]
     if operator.form is Form.RELATIVE:
-        flat = operator.function(x.flat())
-        if operator.rescale is not None and x.count is not None:
-            flat = operator.rescale(flat, x.count.unsqueeze(1))
-        return x.with_flat(flat)
+        return x.with_flat(_on_elements(operator, x))
     members = tuple(operator.function(*parts) for parts in zip(*(arg.members for arg in args), strict=True))
-    return Tensors(members, x.count)
+    return Tensors(members, x.weights)
+
+
+def _on_elements(operator: Operator, x: Tensors) -> Tensor:
+    if x.weights is None or operator.weighted is None:
+        return operator.function(x.flat())
+    return operator.weighted(x.flat(), x.weights)
