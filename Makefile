@@ -24,8 +24,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# About half an hour on 2 cores that do nothing else; PARTS="search growth" measures only these.
 perf: $(VENV)/.test
-	$(BIN)/python tests/perf.py
+	$(BIN)/python -m tests.performance $(PARTS)
 
 # About 20 minutes on 2 cores; goes on where it was stopped.
 truth: $(VENV)/.test

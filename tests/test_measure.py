@@ -4,11 +4,12 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from autoprox.errors import InputError
 from autoprox.language.text import parse, to_text
 from autoprox.measuring import measure
-from autoprox.measuring.capture import CaptureSettings, block_features
+from autoprox.measuring.capture import CaptureSettings, block_features, capture
 from autoprox.measuring.measure import measured
 from autoprox.measuring.store import FeatureStore
 from autoprox.measuring.workers import Workers
@@ -157,3 +158,15 @@ def test_no_worker_outlives_an_interruption():
 def test_fewer_than_one_worker_are_refused(count):
     with pytest.raises(InputError, match=f"the number of workers is {count}; expected 1 or more"):
         Workers(count)
+
+
+def test_weights_alone_are_the_weights_of_the_whole_network(small_networks):
+    """Only what is read gets values; it is what the network that runs has."""
+    for init in ("shared", "fresh"):
+        settings = CaptureSettings(batch_size=2, init=init)
+        for network in small_networks:
+            alone = capture(network, ["linear.weight"], settings)
+            whole = capture(network, ["linear.weight", "block.output"], settings)
+            for a, b in zip(alone, whole, strict=True):
+                assert len(a) == 4
+                assert all(torch.equal(a[name], b[name]) for name in a)

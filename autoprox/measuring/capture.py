@@ -212,12 +212,19 @@ def capture(network: Network, names: Sequence[str], settings: CaptureSettings) -
         MissingError: what it is measured on cannot be read, or does not fit into memory.
     """
     space = get_space(network[0])
+    read = None  # parameters that are enough; None: all
+    if not any(STATISTICS[name].needs_forward for name in names):
+        read = tuple(f"{SUBMODULES[site]}.weight" for _, site, _ in _triples(names))
     model = space.network(
-        space.parse(json.loads(network[1])), classes=settings.classes, seed=settings.seed, init=settings.init
+        space.parse(json.loads(network[1])), classes=settings.classes, seed=settings.seed, init=settings.init, only=read
     )
     try:
         device = torch.device(settings.device)
-        model = model.to(device)
+        if read is None:
+            model = model.to(device)
+        for parameter in model.parameters():
+            if not parameter.is_meta:
+                parameter.data = parameter.data.to(device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {settings.device!r} cannot be used: {error}; 'cpu' always works") from None
     images = labels = None

@@ -28,6 +28,7 @@ from autoprox.language.expression import Expression, kind, statistics, subexpres
 from autoprox.language.text import to_text
 from autoprox.measuring.capture import CaptureSettings, Network, architecture_digest, capture, grouped
 from autoprox.measuring.sampling import sampled
+from autoprox.measuring.spectra import remembered, singular_values
 from autoprox.measuring.tensors import Tensors, block_values
 from autoprox.measuring.workers import Progress, Workers, silent
 from primitives.operators import OPERATORS, STRUCTURAL, Form
@@ -90,23 +91,9 @@ def _singular_values(matrices: Sequence[Tensor], name: str, known: dict[int, Ten
         return None
     for matrix in matrices:
         if id(matrix) not in known:
-            weight = STATISTICS[name].kind == "weight"
-            known[id(matrix)] = _remembered(matrix) if weight else Tensors((matrix.unsqueeze(0),)).singular_values()[0]
+            decompose = remembered if STATISTICS[name].kind == "weight" else singular_values
+            known[id(matrix)] = decompose(matrix.unsqueeze(0))[0]
     return torch.cat([known[id(matrix)] for matrix in matrices])
-
-
-_WEIGHTS: dict[bytes, Tensor] = {}
-_REMEMBERED = 4096  # vectors of a few kilobytes
-
-
-def _remembered(matrix: Tensor) -> Tensor:
-    """Singular values of a matrix of weights: networks that take the same slice of the shared noise have the same one."""
-    key = hashlib.blake2b(matrix.cpu().numpy().tobytes(), person=str(len(matrix)).encode()).digest()
-    if key not in _WEIGHTS:
-        if len(_WEIGHTS) >= _REMEMBERED:
-            del _WEIGHTS[next(iter(_WEIGHTS))]
-        _WEIGHTS[key] = Tensors((matrix.unsqueeze(0),)).singular_values()[0]
-    return _WEIGHTS[key]
 
 
 def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> None:

@@ -34,6 +34,7 @@ DAMAGED = "features-damaged.sqlite"
 # Raise when a change of the code changes the numbers: older entries are then never read again.
 _GENERATION = 1
 
+_ASKED = 500  # networks in one question; SQLite allows a thousand in every version
 _FORMAT = 1  # of these tables; in format 0 the numbers had no checksums
 _SCHEMA = """
 CREATE TABLE networks (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
@@ -88,15 +89,15 @@ class FeatureStore:
 
         def gather() -> None:
             columns = {self._id("networks", _name(settings, n), create=False): n for n in networks}
+            known = {column: network for column, network in columns.items() if column is not None}
             for feature in features:
-                row = self._id("features", feature, create=False)
-                for column, sealed in self._db.execute("SELECT network, blocks FROM numbers WHERE feature = ?", (row,)):
-                    if (network := columns.get(column)) is not None:
-                        values = _unsealed(_name(settings, network), feature, sealed)
-                        if values is None:
-                            damaged.append(network)
-                        else:
-                            found[network][feature] = values
+                for column, sealed in self._rows_of(self._id("features", feature, create=False), list(known)):
+                    network = known[column]
+                    values = _unsealed(_name(settings, network), feature, sealed)
+                    if values is None:
+                        damaged.append(network)
+                    else:
+                        found[network][feature] = values
 
         self._file.does(gather)
         if damaged:
@@ -107,6 +108,15 @@ class FeatureStore:
                 stacklevel=2,
             )
         return found
+
+    def _rows_of(self, feature: int | None, columns: Sequence[int]) -> Iterable[tuple[int, object]]:
+        """What is kept of a feature for some networks: a search asks for a few out of thousands."""
+        for i in range(0, len(columns), _ASKED):
+            some = columns[i : i + _ASKED]
+            marks = ",".join("?" * len(some))
+            yield from self._db.execute(
+                f"SELECT network, blocks FROM numbers WHERE feature = ? AND network IN ({marks})", (feature, *some)
+            )
 
     def write(self, settings: str, values: Mapping[str, Mapping[str, Values]]) -> None:
         """Keep {network: {feature: (blocks,)}} in one transaction: all of it or nothing."""

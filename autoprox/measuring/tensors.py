@@ -11,7 +11,9 @@ from torch import Tensor
 from autoprox.errors import InputError
 from autoprox.language.expression import Expression
 from autoprox.language.text import to_text
+from autoprox.measuring.spectra import remembered, singular_values
 from primitives.operators import OPERATORS, Form, Operator
+from primitives.statistics import STATISTICS
 
 __all__ = ["Tensors", "block_values", "network_values"]
 
@@ -44,13 +46,10 @@ class Tensors:
         """Sum over the members of what a function of a matrix makes of each, (rows,)."""
         return torch.stack([function(member) for member in self.members]).sum(0)
 
-    def singular_values(self) -> Tensor:
-        """Singular values of all members, (rows, values); NaN in rows that are not finite."""
-        finite = torch.stack([member.isfinite().flatten(1).all(-1) for member in self.members]).all(0)
-        # the decomposition refuses non-finite matrices
-        clean = (torch.where(finite[:, None, None], member, 0.0) for member in self.members)
-        values = torch.cat([torch.linalg.svdvals(member) for member in clean], 1)
-        return torch.where(finite[:, None], values, torch.nan)
+    def singular_values(self, weights: bool = False) -> Tensor:
+        """Singular values of all members, (rows, values); NaN for members that are not finite."""
+        decompose = remembered if weights else singular_values
+        return torch.cat([decompose(member) for member in self.members], 1)
 
 
 class _Evaluator:
@@ -77,7 +76,8 @@ class _Evaluator:
         x = self.tensors(argument)
         if operator.form is Form.SPECTRAL:
             if argument not in self._spectra:  # decomposed once for all spectral reductions
-                self._spectra[argument] = x.singular_values()
+                weights = not argument.args and STATISTICS[argument.head].kind == "weight"
+                self._spectra[argument] = x.singular_values(weights)
             return operator.function(self._spectra[argument]).double()
         if operator.form is Form.PATTERN:
             return x.reduced(operator.function).double()

@@ -138,12 +138,20 @@ class Space(ABC):
             return self._assemble(architecture, classes)
 
     def network(
-        self, architecture: Architecture, classes: int | None, seed: int, init: Init = "shared"
+        self,
+        architecture: Architecture,
+        classes: int | None,
+        seed: int,
+        init: Init = "shared",
+        only: tuple[str, ...] | None = None,
     ) -> torch.nn.Module:
         """An initialised network in evaluation mode, on the CPU, in float32: images (B, 3, side, side) -> (B, classes).
 
         With `init="shared"` all networks of the space and seed take slices of one noise; with `"fresh"` each
         architecture has its own. The values depend on the arguments alone, never on torch's global generator.
+
+        With `only`, parameters whose names end otherwise may stay without values, on the meta device: for who reads
+        weights and runs nothing.
         """
         from autoprox.spaces import initialisation
 
@@ -154,7 +162,11 @@ class Space(ABC):
             noise = initialisation.shared_noise(self, seed, max(self.outputs(classes), initialisation.LARGEST_HEAD))
         else:
             noise = initialisation.FreshNoise(seed, self.name, self.key(architecture))
-        model = self.skeleton(architecture, classes).to_empty(device="cpu")
+        model = self.skeleton(architecture, classes)
+        if only is None or init == "fresh":  # fresh noise is drawn in the order of all parameters
+            model.to_empty(device="cpu")
+        else:
+            initialisation.materialise(model, only)
         initialisation.initialise(model, self, noise)
         return model.eval()
 

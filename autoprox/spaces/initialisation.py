@@ -18,7 +18,17 @@ from torch import Tensor, nn
 
 from autoprox.spaces._space import EMBEDDING_STD, LinearInit, Space
 
-__all__ = ["LARGEST_HEAD", "FreshNoise", "Noise", "Rule", "SharedNoise", "initialise", "rules", "shared_noise"]
+__all__ = [
+    "LARGEST_HEAD",
+    "FreshNoise",
+    "Noise",
+    "Rule",
+    "SharedNoise",
+    "initialise",
+    "materialise",
+    "rules",
+    "shared_noise",
+]
 
 LARGEST_HEAD = 1000
 """Classes of the head that shared noise is drawn for; smaller heads are slices of it."""
@@ -113,8 +123,16 @@ def rules(model: nn.Module, linear: LinearInit, embedding_std: float = EMBEDDING
     return found
 
 
+def materialise(model: nn.Module, endings: tuple[str, ...]) -> None:
+    """Give the parameters whose names end so memory on the CPU, without values; the others stay where they are."""
+    for name, parameter in list(model.named_parameters()):
+        if name.endswith(endings):
+            module, _, own = name.rpartition(".")
+            setattr(model.get_submodule(module), own, nn.Parameter(torch.empty_like(parameter, device="cpu")))
+
+
 def initialise(model: nn.Module, space: Space, noise: Noise) -> None:
-    """Overwrite every parameter of a model of the space (CPU, float32) by its rule.
+    """Overwrite every parameter of a model of the space (CPU, float32; those on the meta device stay) by its rule.
 
     The published truncated normal has standard deviation .02 and cuts at ±2, a hundred deviations out: no draw ever
     reaches that, so it is drawn as a normal.
@@ -122,6 +140,8 @@ def initialise(model: nn.Module, space: Space, noise: Noise) -> None:
     by_name = rules(model, space.linear_init, space.embedding_std)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
+            if parameter.is_meta:
+                continue
             rule = by_name[name]
             if rule.kind == "zeros":
                 parameter.zero_()
