@@ -98,7 +98,7 @@ def measure(
     Returns:
         For each block a matrix for each triple: weights (out, in), activations (batch x tokens, channels), attention
         maps (batch x heads x tokens, tokens); ``primitives.statistics`` says the others. What belongs to the site
-        ``net`` is in every block. Nothing is run for weights, which are the network's own, not copies.
+        ``net`` is in every block. Nothing is run for weights.
 
     Raises:
         AbsentError: a block lacks a site; before anything is run, or for the halves (``attn_res``, ``mlp_res``) of a block
@@ -119,8 +119,6 @@ def measure(
             shown = images if batch else torch.ones_like(images[:1])
             with frozen_mode(model), absolute_weights(model) if absolute else nullcontext():
                 values = run_pass(model, blocks, needed, paths, shown, labels if entropy else None)
-                if absolute:  # these weights are about to change back
-                    values = [{k: v.clone() if k[1] == "weight" else v for k, v in block.items()} for block in values]
         for block, kept in zip(values, found, strict=True):
             kept.update({(pass_, site, kind): value for (site, kind), value in block.items()})
     return found
@@ -192,7 +190,7 @@ def listen(block: nn.Module, taken: Taken, site: str, kind: str, paths: dict[str
     if kind in ("weight", "grad", "hvp", "grads"):
         weight = module.get_parameter("weight")
         if kind == "weight":
-            taken.values[site, kind] = weight.detach()
+            taken.values[site, kind] = weight.detach().clone()
         else:
             (taken.sources if kind == "grad" else taken.weights)[site, kind] = weight
         return []
