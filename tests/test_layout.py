@@ -33,6 +33,7 @@ ROWS = {
     "autoprox.training": 4,
     "autoprox.building": 4,
     "autoprox.__main__": 5,
+    "autoprox.api": 5,
     "autoprox.cli": 5,
     "autoprox.report": 5,
 }
