@@ -20,12 +20,13 @@ from autoprox.errors import InputError, InterruptedRunError, MissingError
 from tests.commands import Captured, prints
 
 SNIP = "sum(sum(abs(linear.weight*linear.grad)))"
+SMALL: dict[str, Any] = {"spaces": "pit-nano", "datasets": "digits"}
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AUTOPROX_HOME", str(tmp_path / "home"))
+def here(tmp_path: Path, sampled_home: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AUTOPROX_HOME", sampled_home)
     monkeypatch.delenv("AUTOPROX_BENCHMARKS", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -93,16 +94,19 @@ def test_every_option_of_a_command_is_an_argument() -> None:
 
 def test_discovery_is_that_of_the_command(here: Path, capsys: Captured) -> None:
     told: list[tuple[str, int, int]] = []
-    found = autoprox.discover(evaluations=150, workers=1, run_dir="run", progress=lambda *step: told.append(step))
+    found = autoprox.discover(
+        **SMALL, evaluations=150, workers=1, run_dir="run", progress=lambda *step: told.append(step)
+    )
     assert told
     assert (found.out, found.run_dir) == (Path("best.json"), Path("run"))
-    command = prints(capsys, ["discover", "--evaluations", "150", "--workers", "1", "--out", "other.json"])
+    asked = ["discover", "--spaces", "pit-nano", "--datasets", "digits", "--evaluations", "150", "--workers", "1"]
+    command = prints(capsys, [*asked, "--out", "other.json"])
     assert command["expression"] == found.proxy.text
     assert command["metrics"] == found.proxy.metrics
     assert command["summary"] == found.summary
 
     assert str(found).startswith(f"Discovered: {found.proxy.text}\n- ")
-    assert rows_of(found) == 1 + len(found.records) == 8  # two spaces with three data sets, and the means
+    assert rows_of(found) == 1 + len(found.records) == 3  # a heading, one data set, and the means
     loaded = autoprox.Proxy.load("best.json")
     assert (loaded.expression, loaded.metrics) == (found.proxy.expression, found.proxy.metrics)
     assert repr(loaded).startswith(f"Proxy({loaded.text!r}, tau ")
@@ -111,10 +115,19 @@ def test_discovery_is_that_of_the_command(here: Path, capsys: Captured) -> None:
 
 
 def test_a_stopped_run_goes_on_as_it_was_asked_for(here: Path) -> None:
-    whole = autoprox.discover(evaluations=250, seed=3, workers=1, run_dir="a", out="a.json", progress=autoprox.silent)
+    whole = autoprox.discover(
+        **SMALL, evaluations=250, seed=3, workers=1, run_dir="a", out="a.json", progress=autoprox.silent
+    )
     with pytest.raises(InterruptedRunError, match="--resume"):
         autoprox.discover(
-            evaluations=250, seed=3, workers=1, run_dir="b", out="b.json", progress=autoprox.silent, stop=lambda: True
+            **SMALL,
+            evaluations=250,
+            seed=3,
+            workers=1,
+            run_dir="b",
+            out="b.json",
+            progress=autoprox.silent,
+            stop=lambda: True,
         )
     again = autoprox.discover(resume=True, run_dir="b", workers=1, progress=autoprox.silent)
     assert again.out == Path("b.json")
@@ -223,5 +236,5 @@ def test_what_a_caller_has_set() -> None:
 
 
 def test_the_command_goes_on_with_a_run_of_the_library() -> None:
-    autoprox.discover(evaluations=60, workers=1, run_dir="run", progress=autoprox.silent)
+    autoprox.discover(**SMALL, evaluations=60, workers=1, run_dir="run", progress=autoprox.silent)
     assert run(["discover", "--resume", "--run-dir", "run", "--workers", "1"]) == 0

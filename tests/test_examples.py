@@ -8,6 +8,7 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "examples"
 PROMISES = {
+    "quickstart.py": "test accuracy after one epoch",
     "rank_proxies.py": "sum(l2(proj.weight))",
     "score_your_model.py": "base_dim",
     "search_within_a_budget.py": "M parameters, score",

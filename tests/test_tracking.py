@@ -16,8 +16,8 @@ SEARCH = ["search", "--proxy", "params", "--space", "pit-nano", "--evaluations",
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AUTOPROX_HOME", str(tmp_path / "home"))
+def here(tmp_path: Path, sampled_home: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AUTOPROX_HOME", sampled_home)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -33,7 +33,8 @@ def events(folder: str) -> tuple[dict[str, list[tuple[int, float]]], set[str]]:
 
 
 def test_a_discovery(capsys: Captured) -> None:
-    record = prints(capsys, ["discover", "--evaluations", "150", "--workers", "1", "--track", "tensorboard:log"])
+    asked = ["discover", "--spaces", "pit-nano", "--datasets", "digits", "--evaluations", "150", "--workers", "1"]
+    record = prints(capsys, [*asked, "--track", "tensorboard:log"])
     scalars, texts = events("log")
     steps = [step for step, _ in scalars["discovery/fitness"]]
     assert steps == sorted(set(steps))
