@@ -135,9 +135,7 @@ def loss(logits: Tensor, labels: Tensor | None) -> Tensor:
     return logits.sum() if labels is None else nn.functional.cross_entropy(logits, labels)
 
 
-def loss_gradient(
-    model: nn.Module, pass_: str, images: Tensor, labels: Tensor | None
-) -> list[Tensor | None]:
+def loss_gradient(model: nn.Module, pass_: str, images: Tensor, labels: Tensor | None) -> list[Tensor | None]:
     """Gradient of the loss of a pass over the batch by each parameter; None where it does not depend on one."""
     with frozen_mode(model):
         value = loss(model(images), labels if PASS_RULES[pass_][2] else None)

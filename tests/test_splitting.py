@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from autoprox.discovery.evolution import VOCABULARIES
 from autoprox.errors import InputError, MissingError
 from autoprox.language.expression import features, statistics
 from autoprox.measuring import capture as capturing
@@ -22,7 +20,7 @@ from autoprox.spaces import get_space
 from primitives.measurement import AbsentError
 from primitives.statistics import STATISTICS
 
-SETTINGS = CaptureSettings(batch_size=5)
+SETTINGS = CaptureSettings(batch_size=3)
 CPU = RuntimeError(
     "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
     "1099511627776 bytes. Error code 12 (Cannot allocate memory)"
@@ -60,9 +58,10 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
     return plant
 
 
-def drawn(space: str, seed: int = 0) -> Network:
-    family = get_space(space)
-    return space, family.key(family.sample(np.random.default_rng(seed)))
+def small(space: str) -> Network:
+    """The smallest of a few."""
+    family, rng = get_space(space), np.random.default_rng(0)
+    return space, family.key(min((family.sample(rng) for _ in range(20)), key=family.flops))
 
 
 def possible(network: Network, names: list[str], settings: CaptureSettings) -> list[str]:
@@ -70,39 +69,41 @@ def possible(network: Network, names: list[str], settings: CaptureSettings) -> l
     try:
         capture(network, names, settings)
     except InputError as error:
-        assert isinstance(error.__cause__, AbsentError)
+        if not isinstance(error.__cause__, AbsentError):
+            raise
         absent = error.__cause__.pairs
         rest = [n for n in names if (STATISTICS[n].site, STATISTICS[n].kind) not in absent]
         return possible(network, rest, settings)
     return names
 
 
-@pytest.mark.parametrize("most", [2, 1])
 @pytest.mark.parametrize("space", ["autoformer-nano", "pit-nano", "flexibert"])
-def test_every_statistic_is_that_of_the_whole_batch(space: str, most: int, plant: Plant) -> None:
-    network = drawn(space)
-    single = [name for name, s in STATISTICS.items() if s.members == (s.site,)]
+def test_every_statistic_is_that_of_the_whole_batch(space: str, plant: Plant) -> None:
+    network = small(space)
+    single = [name for name, s in STATISTICS.items() if s.members == (s.site,) and s.runs_batch]
+    single += ["ones.fc1.grad", "signed.net.output"]
     names = possible(network, single, SETTINGS)
     kinds = {STATISTICS[name].kind for name in names}
-    assert space == "flexibert" or kinds == {s.kind for s in STATISTICS.values()}
+    assert space == "flexibert-nano" or kinds == {s.kind for s in STATISTICS.values()}
     whole = capture(network, names, SETTINGS)
-    sizes = plant(most)
-    with pytest.warns(Notice, match=rf"^the batch of 5 does not fit into the memory of cpu for {space} .* in parts$") as told:
+    sizes = plant(2)
+    with pytest.warns(
+        Notice, match=rf"^the batch of 3 does not fit into the memory of cpu for {space} .* in parts$"
+    ) as told:
         parts = capture(network, names, SETTINGS)
     assert len(told) == 1
-    assert sizes[0] == 5
-    assert {size for size in sizes[1:] if size <= most} == set(range(1, most + 1))
+    assert sizes[0] == 3
+    assert set(sizes[1:]) == {1, 2}
     for one, two in zip(whole, parts, strict=True):
         assert one.keys() == two.keys()
         for name, expected in one.items():
             scale = float(expected.abs().max())
-            torch.testing.assert_close(two[name], expected, rtol=1e-5, atol=1e-5 * scale, msg=lambda t, n=name: f"{n}: {t}")
+            torch.testing.assert_close(two[name], expected, rtol=1e-5, atol=1e-5 * scale)
 
 
 def test_windows_of_images_keep_their_order(plant: Plant) -> None:
-    network = drawn("s3-tiny")
-    names = possible(network, list(VOCABULARIES["core"].terminals), SETTINGS)
-    settings = CaptureSettings(batch_size=2)
+    network, settings = small("s3-tiny"), CaptureSettings(batch_size=2)
+    names = ["attn.map", "attn.head_grad", "qkv.output", "qkv.output_grad", "block.response", "fc1.gate_grad"]
     whole = capture(network, names, settings)
     plant(1)
     with pytest.warns(Notice):
@@ -113,9 +114,14 @@ def test_windows_of_images_keep_their_order(plant: Plant) -> None:
 
 
 def test_known_proxies_have_the_same_features(plant: Plant) -> None:
-    network = drawn("pit-nano")
+    network = small("pit-nano")
     wanted = list(dict.fromkeys(f for known in KNOWN_PROXIES.values() for f in features(known.expression)))
-    assert {STATISTICS[name].kind for f in wanted for name in statistics(f)} >= {"hvp", "jacobian", "grads", "gate_grad"}
+    assert {STATISTICS[name].kind for f in wanted for name in statistics(f)} >= {
+        "hvp",
+        "jacobian",
+        "grads",
+        "gate_grad",
+    }
     whole = block_features(network, wanted, SETTINGS)
     plant(2)
     with pytest.warns(Notice):
@@ -126,27 +132,28 @@ def test_known_proxies_have_the_same_features(plant: Plant) -> None:
 
 @pytest.mark.parametrize("error", [CUDA, MemoryError("unable to allocate array")])
 def test_any_lack_of_memory_is_known(error: BaseException, plant: Plant) -> None:
-    network = drawn("pit-nano")
+    network = small("pit-nano")
     whole = capture(network, ["fc1.grad"], SETTINGS)
-    plant(3, error)
+    plant(1, error)
     with pytest.warns(Notice):
         parts = capture(network, ["fc1.grad"], SETTINGS)
     for one, two in zip(whole, parts, strict=True):
-        torch.testing.assert_close(two["fc1.grad"], one["fc1.grad"], rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(
+            two["fc1.grad"], one["fc1.grad"], rtol=1e-5, atol=1e-5 * float(one["fc1.grad"].abs().max())
+        )
 
 
 @pytest.mark.parametrize("name", ["fc1.grad", "ones.fc1.grad", "qkv.hvp"])
 def test_what_does_not_fit_for_one_image_is_one_sentence(name: str, plant: Plant) -> None:
     sizes = plant(0)
     with pytest.raises(MissingError, match=r"^.* does not fit into the memory of cpu; .*--workers"):
-        capture(drawn("pit-nano"), [name], SETTINGS)
+        capture(small("pit-nano"), [name], SETTINGS)
     assert sizes[-1] == 1
 
 
 def test_nothing_is_said_where_it_fits(plant: Plant) -> None:
-    sizes = plant(5)
+    sizes = plant(3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        capture(drawn("pit-nano"), ["fc1.grad"], SETTINGS)
-    assert sizes == [5]
-    assert re.search("allocate", str(CPU))
+        capture(small("pit-nano"), ["fc1.grad"], SETTINGS)
+    assert sizes == [3]

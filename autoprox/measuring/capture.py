@@ -34,9 +34,7 @@ from primitives.statistics import STATISTICS, SUBMODULES, Statistic
 __all__ = [
     "CaptureSettings",
     "Lacking",
-    "Lost",
     "Network",
-    "OutOfMemoryError",
     "Values",
     "batch_key",
     "batch_of",
@@ -61,15 +59,6 @@ class Lacking:
     """Why a network has no value of a feature, whatever its weights: never a number, and never kept as one."""
 
     reason: str
-
-
-@dataclass(frozen=True)
-class Lost(Lacking):
-    """Why a network could not be measured at all here and now; another time or elsewhere it may be."""
-
-
-class OutOfMemoryError(MissingError):
-    """What was asked for does not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +178,7 @@ def within_memory(what: str, device: str, remedy: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_lack_of_memory(error):
             raise
-        raise OutOfMemoryError(f"{what} does not fit into the memory of {device}; {remedy}") from None
+        raise MissingError(f"{what} does not fit into the memory of {device}; {remedy}") from None
 
 
 def _batch_within_memory(settings: CaptureSettings) -> AbstractContextManager[None]:

@@ -30,7 +30,12 @@ Measure: TypeAlias = Callable[[Sequence[Triple], slice, "Part | None"], Blocks]
 """Measures (pass, site, kind) triples on the images of a slice of the batch."""
 
 _CONCATENATED = ("input", "output", "map", "response")
-_DIFFERENTIATED = ("output_grad", "input_grad", "gate_grad", "head_grad")  # rows belong to images, the loss to all of them
+_DIFFERENTIATED = (
+    "output_grad",
+    "input_grad",
+    "gate_grad",
+    "head_grad",
+)  # rows belong to images, the loss to all of them
 _SUMMED = ("grad", "hvp")
 
 
@@ -96,17 +101,14 @@ def _pieces(work: Callable[[slice], T], rows: slice) -> Iterator[tuple[int, T]]:
 def release_memory() -> None:
     """Give back what a measurement that failed has left."""
     gc.collect()
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()  # does nothing where CUDA was never used
 
 
 def _kept(blocks: Blocks) -> Blocks:
     return [{triple: value.cpu() for triple, value in block.items()} for block in blocks]
 
 
-def _whole_gradient(
-    gradient: Callable[[slice], list[Tensor | None]], pass_: str, images: int
-) -> list[Tensor | None]:
+def _whole_gradient(gradient: Callable[[slice], list[Tensor | None]], pass_: str, images: int) -> list[Tensor | None]:
     total: list[Tensor | None] = []
     for count, part in _pieces(gradient, slice(0, images)):
         share = _share(pass_, count, images)
@@ -136,4 +138,6 @@ def _joined(triple: Triple, parts: Sequence[tuple[int, Tensor]], images: int) ->
         return torch.stack([value * _share(pass_, count, images) for count, value in parts]).sum(0)
     if kind == "jacobian":  # a mean over the tokens of all images
         return torch.stack([value * (count / images) for count, value in parts]).sum(0)
-    raise MissingError(f"the batch does not fit into memory, and {kind} of parts of it cannot be joined; use a smaller one")
+    raise MissingError(
+        f"the batch does not fit into memory, and {kind} of parts of it cannot be joined; use a smaller one"
+    )
