@@ -110,8 +110,8 @@ def test_published_data_sets_from_a_root(name: str, here: Path, capsys: Captured
         (["--augment"], "noise images cannot be augmented; name real ones with --data-root or --dataset"),
         (["--dataset", "cifar100"], "the images of cifar100 are in no package; expected a data root"),
         (["--dataset", "digit"], "did you mean 'digits'"),
-        (["--dataset", "photos", "--data-root", "."], "folders of images in the data root"),
-        (["--dataset", "./photos"], "folders of images in the data root"),
+        (["--dataset", "photos", "--data-root", "."], "or a folder of images of that name in "),
+        (["--dataset", "./photos"], "or a folder of images of that name in "),
     ],
 )
 def test_mistakes(more: list[str], message: str, here: Path, capsys: Captured) -> None:

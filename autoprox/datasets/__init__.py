@@ -100,10 +100,7 @@ def training_images(name: str, root: Path | None = None) -> Training:
             if folder.is_dir() and name in (folder.name, folder_name(folder, DATASETS)):
                 found = load_folder(folder, DATASETS)
                 return Training(found.train, found.classes, found.mirrored)
-        raise InputError(
-            f"images of {clipped(repr(name))} cannot be read; there are images of {', '.join(DATASETS)}, and of folders of "
-            f"images in the data root, where {clipped(root)} has none of that name"
-        )
+        raise _unknown(name, f", or a folder of images of that name in {clipped(root)}")
     source = _known(name).source
     if isinstance(source, Published):
         return Training(source.training(_needed(name, root)), source.classes, mirrored=True)
@@ -112,12 +109,16 @@ def training_images(name: str, root: Path | None = None) -> Training:
 
 
 def _known(name: str, also: str = "") -> Known:
-    if name in DATASETS:
-        return DATASETS[name]
+    if name not in DATASETS:
+        raise _unknown(name, also)
+    return DATASETS[name]
+
+
+def _unknown(name: str, also: str) -> InputError:
     name = clipped(name)
     near = get_close_matches(name, DATASETS, 1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise InputError(f"there is no data set {name!r}{hint}; expected one of {', '.join(DATASETS)}{also}")
+    return InputError(f"there is no data set {name!r}{hint}; expected one of {', '.join(DATASETS)}{also}")
 
 
 def _needed(name: str, root: Path | None) -> Path:
