@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ import autoprox
 from autoprox.api.remembered import changed
 from autoprox.cli import run
 from autoprox.errors import InputError, InterruptedRunError, MissingError
+from autoprox.proxies.evaluation import Invalid
 from tests.commands import Captured, prints
 
 SNIP = "sum(sum(abs(linear.weight*linear.grad)))"
@@ -238,3 +240,23 @@ def test_what_a_caller_has_set() -> None:
 def test_the_command_goes_on_with_a_run_of_the_library() -> None:
     autoprox.discover(**SMALL, evaluations=60, workers=1, run_dir="run", progress=autoprox.silent)
     assert run(["discover", "--resume", "--run-dir", "run", "--workers", "1"]) == 0
+
+
+def test_models_of_other_libraries_go_to_their_own_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[str, Any]] = []
+
+    def foreign(model: object, proxy: autoprox.Proxy, batch: object = None, **more: Any) -> float | Invalid:
+        told.append({"proxy": proxy.label, "batch": batch, **more})
+        return Invalid("not finite") if model == "timm:b" else 2.0
+
+    monkeypatch.setitem(sys.modules, "autoprox.models", SimpleNamespace(score=foreign))  # type: ignore[arg-type]
+    assert autoprox.score(torch.nn.Linear(2, 2), "snip", 5, adapter=6, seed=7) == 2.0
+    assert told == [{"proxy": "snip", "batch": 5, "adapter": 6, "seed": 7, "device": "cpu", "batch_size": 8}]
+    assert autoprox.score(["timm:a", "timm:b"], "snip").records == [
+        {"model": "timm:a", "score": 2.0, "invalid": None},
+        {"model": "timm:b", "score": None, "invalid": "not finite"},
+    ]
+    with pytest.raises(InputError, match="snip has no score of timm:b: not finite"):
+        autoprox.score("timm:b", "snip")
+    with pytest.raises(InputError, match="cannot be scored together"):
+        autoprox.score(["timm:a", "arch.json"], "snip")

@@ -170,7 +170,9 @@ def test_requests_that_cannot_be_met(cifar):
         InputError, match=r"no data set 'flower' \(did you mean 'flowers'\?\); expected one of digits, "
     ):
         image_batch("flower", cifar, 2, seed=0)
-    with pytest.raises(InputError, match=r"no data set 'imagenet'; expected one of .*chaoyang, or a folder of images of that name"):
+    with pytest.raises(
+        InputError, match=r"no data set 'imagenet'; expected one of .*chaoyang, or a folder of images of that name"
+    ):
         image_batch("imagenet", cifar, 2, seed=0)
     with pytest.raises(InputError, match="images of cifar100 are in no package; expected a data root"):
         image_batch("cifar100", None, 2, seed=0)

@@ -80,7 +80,7 @@ def score(
         InputError: what was given is wrong, or the one model has no score; says why.
         MissingError: something outside is missing, an extra for example.
     """
-    from autoprox.api.results import Score, Scored
+    from autoprox.api.results import Scored
 
     judge = proxy_of(proxy)
     several = list(model) if isinstance(model, list) else [model]
@@ -92,7 +92,7 @@ def score(
             )
         foreign = {"adapter": adapter, "seed": seed, "device": device, "batch_size": batch_size}
         values = [foreign_score(one, judge, batch, **foreign) for one in several]
-        found = [Score(_name(one), value) for one, value in zip(several, values, strict=True)]
+        found = [_scored(_name(one), value) for one, value in zip(several, values, strict=True)]
     else:
         if batch is not None or adapter is not None:
             raise InputError("batch and adapter belong to modules; architectures are measured on noise or on a dataset")
@@ -106,7 +106,7 @@ def score(
     return only.score
 
 
-def _of_other_libraries() -> Callable[..., float]:
+def _of_other_libraries() -> Callable[..., float | Invalid]:
     try:
         module = import_module("autoprox.models")
     except ModuleNotFoundError as error:
@@ -116,7 +116,7 @@ def _of_other_libraries() -> Callable[..., float]:
             "this version scores architectures only; for a module export the proxy as a Python file, as in "
             "examples/score_your_model.py"
         ) from None
-    found: Callable[..., float] = module.score
+    found: Callable[..., float | Invalid] = module.score
     return found
 
 
