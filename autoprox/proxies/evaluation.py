@@ -44,6 +44,7 @@ class Population:
         self, numbers: Mapping[str, Sequence[float]], values: Sequence[Mapping[Expression, Values | Lacking]] = ()
     ) -> None:
         self.size = len(numbers["depth"])
+        self._given = numbers
         self._numbers = {name: torch.tensor(list(column), dtype=torch.float64) for name, column in numbers.items()}
         depths = [int(blocks) for blocks in numbers["depth"]]
         # networks of one depth are computed as one matrix
@@ -92,6 +93,32 @@ class Population:
         if self.size > 1 and _constant([value]):
             return Invalid(f"constant over the {self.size} networks")
         return value.numpy().copy()  # it may be the population's own
+
+    def less(self, blocks: Sequence[int]) -> Population:
+        """The same networks, each without one of its blocks; what is known of a network as a whole stays.
+
+        Args:
+            blocks: the block that each network loses; every network has at least two.
+        """
+        found = Population(self._given)
+        found._groups, found._lacking = self._groups, self._lacking
+        found._features = {
+            feature: parts if kind(feature).level == "score" else [
+                torch.stack([torch.cat([row[: blocks[i]], row[blocks[i] + 1 :]]) for i, row in zip(group.tolist(), part, strict=True)])
+                for group, part in zip(self._groups, parts, strict=True)
+            ]
+            for feature, parts in self._features.items()
+        }  # fmt: skip
+        return found
+
+    def blocks(self, expression: Expression) -> list[Scores] | Invalid:
+        """The numbers of an expression at block level: (blocks,) of each network, or why there are none."""
+        try:
+            parts = self._value(expression, {}, strict=False)
+        except _UnusableError as reason:
+            return Invalid(str(reason))
+        rows = {int(i): row.numpy() for group, part in zip(self._groups, parts, strict=True) for i, row in zip(group, part, strict=True)}
+        return [rows[i] for i in range(self.size)]
 
     def _value(self, e: Expression, memo: dict[Expression, list[Tensor]], strict: bool) -> list[Tensor]:
         """Block level: one (networks, blocks) matrix a group; score level: one (networks,) vector."""
