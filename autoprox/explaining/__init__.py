@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from autoprox.explaining.explanation import Explanation, explain
+from autoprox.explaining.explanation import LEAST_BLOCKS, Explanation, explain
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["LEAST_BLOCKS", "Explanation", "explain"]

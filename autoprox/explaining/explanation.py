@@ -24,12 +24,14 @@ from autoprox.ranking.agreement import joint_agreement
 from autoprox.ranking.assessment import Assessor
 from autoprox.ranking.comparison import SPLITS, labelled, measured_population
 from autoprox.ranking.evidence import Estimate
-from autoprox.ranking.problem import Group
+from autoprox.ranking.problem import LEAST_IN_PART, Group
 
 __all__ = ["Ablation", "Explanation", "Likeness", "Profile", "explain"]
 
 PLACES = 5
-"""Most places of relative depth at which blocks are left out; networks with fewer blocks have fewer."""
+"""Most places of relative depth at which blocks are left out; fewer where some network has fewer blocks."""
+LEAST_BLOCKS = 3
+"""Blocks of networks that take part where blocks are left out: a first, a last and one between them."""
 _FULL = "the proxy"
 _SIZE = "depth * width"
 
@@ -44,7 +46,10 @@ class Ablation:
     Attributes:
         kind: ``branch``, ``statistic`` or ``block``.
         dropped: the part: text of a sub-expression, or ``block 1 of 5``, counted by relative depth.
+        n: architectures.
         rest: what is left, as text; None where blocks were dropped, or where nothing is left.
+        turned: whether what is left ranks the other way round than the whole, so its negative is measured. Labels have no
+            part in that.
         kendall: mean Kendall tau with accuracy of what is left.
         change: its difference from the whole proxy, paired on the same resamples.
         likeness: mean Kendall tau with the scores of the whole proxy.
@@ -53,15 +58,17 @@ class Ablation:
 
     kind: str
     dropped: str
+    n: int
     rest: str | None
     kendall: Estimate
     change: Estimate
     likeness: float | None
+    turned: bool = False
     invalid: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Estimates as a value and ``_ci``."""
-        head = {"kind": self.kind, "dropped": self.dropped, "rest": self.rest, "likeness": self.likeness}
+        head = {name: getattr(self, name) for name in ("kind", "dropped", "n", "rest", "turned", "likeness")}
         figures = self.kendall.to_json("kendall") | self.change.to_json("change")
         return head | figures | ({} if self.invalid is None else {"invalid": self.invalid})
 
@@ -159,6 +166,7 @@ def explain(
 
     Blocks are aligned by relative depth: at each of up to ``PLACES`` places every network loses the block nearest to it,
     the first place being the first block and the last the last. The numbers of an architecture (params, depth) stay.
+    Networks of fewer than ``LEAST_BLOCKS`` blocks, and spaces with fewer than ``LEAST_IN_PART`` others, take no part there.
 
     Args:
         groups: the ground truth, one group a space.
@@ -173,7 +181,7 @@ def explain(
     if split not in SPLITS:
         raise InputError(f"the split is {split!r}; expected one of {', '.join(SPLITS)}")
     whole = canonical(proxy.expression)
-    rests = {part: (sort, without(whole, part)) for part, sort in droppable(whole).items()}
+    rests = _distinct({part: (sort, without(whole, part)) for part, sort in droppable(whole).items()})
     known = {name: canonical(found.expression) for name, found in KNOWN_PROXIES.items()}
     known[_SIZE] = canonical(parse_proxy(_SIZE))
     variants = [rest for _, rest in rests.values() if rest is not None]
@@ -188,15 +196,15 @@ def explain(
     assessor = Assessor(parts, {_FULL: full}, seed=seed, resamples=resamples, permutations=1)
     evidence = assessor.assess(full)
     ablations = [
-        _ablation(assessor, sort, to_text(part), rest, [] if rest is None else column(rest))
+        _ablation(assessor, sort, to_text(part), rest, [] if rest is None else column(rest), evidence.joint.agreement.n)
         for part, (sort, rest) in rests.items()
     ]
     terms = block_terms(whole)
-    places = min(PLACES, *(int(depth) for part in parts for depth in part.numbers["depth"])) if terms else 0
-    if places > 1:
-        for place in range(places):
-            left = [p.less([aligned(d, places)[place] for d in _depths(g)]).score(whole) for p, g in zip(populations, parts, strict=True)]
-            ablations.append(_ablation(assessor, "block", f"block {place + 1} of {places}", whole, left))
+    deep = [_deep(part, population) for part, population in zip(parts, populations, strict=True)] if terms else []
+    deep = [(group, population) for group, population in deep if len(group.networks) >= LEAST_IN_PART]
+    places = min([PLACES, *(depth for group, _ in deep for depth in _depths(group))])
+    if deep:
+        ablations += _blocks(deep, whole, places, seed, resamples)
     n = evidence.joint.agreement.n
     return Explanation(
         proxy=proxy.label,
@@ -207,13 +215,50 @@ def explain(
         n=n,
         kendall=evidence.joint.measures["kendall"],
         ablations=ablations,
-        profiles=[_profile(g, p, term) for term in terms for g, p in zip(parts, populations, strict=True)],
+        profiles=[_profile(group, population, term, places) for term in terms for group, population in deep],
         known=[_likeness(name, full, column(e), parts, seed, resamples, n) for name, e in known.items() if e != whole],
     )
 
 
+def _distinct(
+    rests: Mapping[Expression, tuple[str, Expression | None]],
+) -> dict[Expression, tuple[str, Expression | None]]:
+    """Of parts that leave the same, the first: a branch of one statistic is that statistic."""
+    found: dict[Expression, tuple[str, Expression | None]] = {}
+    for part, (sort, rest) in rests.items():
+        if rest is None or all(rest != other for _, other in found.values()):
+            found[part] = (sort, rest)
+    return found
+
+
 def _depths(group: Group) -> list[int]:
     return [int(depth) for depth in group.numbers["depth"]]
+
+
+def _deep(group: Group, population: Population) -> tuple[Group, Population]:
+    """The networks that have blocks to lose."""
+    rows = [i for i, depth in enumerate(_depths(group)) if depth >= LEAST_BLOCKS]
+    return group.take(rows), population.take(rows)
+
+
+def _blocks(
+    deep: Sequence[tuple[Group, Population]], whole: Expression, places: int, seed: int, resamples: int
+) -> list[Ablation]:
+    """Every network without the block at each place."""
+    full = [population.score(whole) for _, population in deep]
+    usable = [scores for scores in full if not isinstance(scores, Invalid)]
+    if len(usable) < len(full):
+        return []
+    assessor = Assessor([group for group, _ in deep], {_FULL: usable}, seed=seed, resamples=resamples, permutations=1)
+    n = sum(len(group.networks) for group, _ in deep)
+    found = []
+    for place in range(places):
+        column = [
+            population.less([aligned(depth, places)[place] for depth in _depths(group)]).score(whole)
+            for group, population in deep
+        ]
+        found.append(_ablation(assessor, "block", f"block {place + 1} of {places}", whole, column, n))
+    return found
 
 
 def _usable(column: Column, groups: Sequence[Group], label: str) -> list[Scores]:
@@ -225,32 +270,35 @@ def _usable(column: Column, groups: Sequence[Group], label: str) -> list[Scores]
     return [scores for scores in column if not isinstance(scores, Invalid)]
 
 
-def _ablation(assessor: Assessor, sort: str, dropped: str, rest: Expression | None, column: Column) -> Ablation:
+def _ablation(assessor: Assessor, sort: str, dropped: str, rest: Expression | None, column: Column, n: int) -> Ablation:
     nothing = Estimate(None, None)
     text = None if rest is None or sort == "block" else to_text(rest)
-    if rest is None:
-        return Ablation(sort, dropped, None, nothing, nothing, None, "without it nothing is left that is a proxy")
     usable = [scores for scores in column if not isinstance(scores, Invalid)]
-    if len(usable) < len(column):
-        reason = next(scores.reason for scores in column if isinstance(scores, Invalid))
-        return Ablation(sort, dropped, text, nothing, nothing, None, reason)
+    reason = next((scores.reason for scores in column if isinstance(scores, Invalid)), None)
+    if rest is None:
+        reason = "nothing is left that is a proxy"
+    if reason is not None:
+        return Ablation(sort, dropped, n, text, nothing, nothing, None, invalid=reason)
     found = assessor.assess(usable).joint
+    turned = (found.against[_FULL].likeness or 0.0) < 0
+    if turned:
+        found = assessor.assess([-scores for scores in usable]).joint
     beside = found.against[_FULL]
-    return Ablation(sort, dropped, text, found.measures["kendall"], beside.differences["kendall"], beside.likeness)
+    gap = beside.differences["kendall"]
+    return Ablation(sort, dropped, n, text, found.measures["kendall"], gap, beside.likeness, turned)
 
 
-def _profile(group: Group, population: Population, term: Expression) -> Profile:
+def _profile(group: Group, population: Population, term: Expression, places: int) -> Profile:
     rows = population.blocks(term)
-    depths = _depths(group)
-    places = min(PLACES, *depths) if len(depths) > 1 else min(PLACES, depths[0])
     shares = []
     for row in rows if not isinstance(rows, Invalid) else ():
         size = float(np.abs(row).mean())
         if np.isfinite(size) and size > 0:
             shares.append((row / size)[aligned(len(row), places)])
-    table = np.array(shares).reshape(-1, places)
-    spread = table.std(axis=0, ddof=1).tolist() if len(table) > 1 else [0.0] * places
-    return Profile(group.space, to_text(term), len(table), table.mean(axis=0).tolist() if len(table) else [], spread)
+    if len(shares) < 2:
+        return Profile(group.space, to_text(term), len(shares), [], [])
+    means, deviations = np.mean(shares, axis=0), np.std(shares, axis=0, ddof=1)
+    return Profile(group.space, to_text(term), len(shares), means.tolist(), deviations.tolist())
 
 
 def _likeness(
@@ -265,5 +313,3 @@ def _likeness(
     found = joint_agreement(terms, spaces=[group.space for group in groups], seed=seed, resamples=resamples)
     kendall, spearman = Estimate(found.kendall, found.kendall_ci), Estimate(found.spearman, found.spearman_ci)
     return Likeness(name, found.n, kendall, spearman)
-
-

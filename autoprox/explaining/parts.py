@@ -64,4 +64,3 @@ def aligned(depth: int, places: int) -> list[int]:
     ([0, 2, 5], [0, 1, 2], [0, 4])
     """
     return [round(float(x)) for x in np.linspace(0, depth - 1, places)]
-

@@ -44,7 +44,6 @@ class Population:
         self, numbers: Mapping[str, Sequence[float]], values: Sequence[Mapping[Expression, Values | Lacking]] = ()
     ) -> None:
         self.size = len(numbers["depth"])
-        self._given = numbers
         self._numbers = {name: torch.tensor(list(column), dtype=torch.float64) for name, column in numbers.items()}
         depths = [int(blocks) for blocks in numbers["depth"]]
         # networks of one depth are computed as one matrix
@@ -94,30 +93,41 @@ class Population:
             return Invalid(f"constant over the {self.size} networks")
         return value.numpy().copy()  # it may be the population's own
 
+    def take(self, rows: Sequence[int]) -> Population:
+        """Some of the networks, in the given order, with what is known of them."""
+        found = Population({name: [float(column[i]) for i in rows] for name, column in self._numbers.items()})
+        found.add({feature: [by_network[i] for i in rows] for feature, by_network in self._by_network().items()})
+        found._lacking = dict(self._lacking)
+        return found
+
     def less(self, blocks: Sequence[int]) -> Population:
         """The same networks, each without one of its blocks; what is known of a network as a whole stays.
 
         Args:
             blocks: the block that each network loses; every network has at least two.
         """
-        found = Population(self._given)
-        found._groups, found._lacking = self._groups, self._lacking
-        found._features = {
-            feature: parts if kind(feature).level == "score" else [
-                torch.stack([torch.cat([row[: blocks[i]], row[blocks[i] + 1 :]]) for i, row in zip(group.tolist(), part, strict=True)])
-                for group, part in zip(self._groups, parts, strict=True)
-            ]
-            for feature, parts in self._features.items()
-        }  # fmt: skip
+        found = self.take(range(self.size))
+        for feature, rows in self._by_network().items():
+            if kind(feature).level == "block":
+                left = [torch.from_numpy(np.delete(row, block)) for row, block in zip(rows, blocks, strict=True)]
+                found._features[feature] = [torch.stack([left[i] for i in group.tolist()]) for group in self._groups]
         return found
 
     def blocks(self, expression: Expression) -> list[Scores] | Invalid:
         """The numbers of an expression at block level: (blocks,) of each network, or why there are none."""
         try:
-            parts = self._value(expression, {}, strict=False)
+            return self._rows(self._value(expression, {}, strict=False))
         except _UnusableError as reason:
             return Invalid(str(reason))
-        rows = {int(i): row.numpy() for group, part in zip(self._groups, parts, strict=True) for i, row in zip(group, part, strict=True)}
+
+    def _by_network(self) -> dict[Expression, list[Scores]]:
+        return {feature: self._rows(parts) for feature, parts in self._features.items()}
+
+    def _rows(self, parts: Sequence[Tensor]) -> list[Scores]:
+        """One row a network, in the order of the networks."""
+        rows: dict[int, Scores] = {}
+        for group, part in zip(self._groups, parts, strict=True):
+            rows |= dict(zip(group.tolist(), part.numpy(), strict=True))
         return [rows[i] for i in range(self.size)]
 
     def _value(self, e: Expression, memo: dict[Expression, list[Tensor]], strict: bool) -> list[Tensor]:
