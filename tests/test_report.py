@@ -570,3 +570,11 @@ def test_a_folder_that_is_read_while_the_run_is_at_work(copied: Callable[[str], 
     with (path / "journal.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"key": "half')
     assert len(read_run(path).steps) == lines
+
+
+def test_a_proxy_in_words_and_latex(folder: Path, written: dict[str, Path]) -> None:
+    for page in written.values():
+        text = page.read_text(encoding="utf-8")
+        assert "<h3>In words</h3>" in text
+        assert "The score is " in text
+        assert "As LaTeX" in text

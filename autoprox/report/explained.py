@@ -126,7 +126,14 @@ def explanation_markdown(e: Explanation) -> str:
         lines += ["", f"## {part.title}", "", _row(part.columns), _row(["---"] * len(part.columns))]
         for row in part.rows:
             cells = zip(part.columns, row, strict=True)
-            lines.append(_row([f"`{cell}`" if name in part.code else cell for name, cell in cells]))
+            lines.append(
+                _row(
+                    [
+                        f"`{cell}`" if name in part.code and not cell.startswith("block ") else cell
+                        for name, cell in cells
+                    ]
+                )
+            )
         lines += ["", part.note]
     return "\n".join(lines) + "\n"
 
