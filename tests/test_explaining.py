@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from scipy.stats import kendalltau
 
+from autoprox.cli import run
 from autoprox.explaining.parts import aligned, block_terms, droppable, without
 from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, check_proxy, subexpressions
@@ -155,9 +156,8 @@ def test_the_command(table: Path, capsys: Captured) -> None:
     sign = -1 if dropped["depth"]["turned"] else 1
     assert dropped["depth"]["kendall"] == pytest.approx(sign * means[dropped["depth"]["rest"]])
     for found in dropped.values():
-        assert found["change"] == pytest.approx(
-            found["kendall"] - (record["kendall"] if found["kind"] != "block" else found["kendall"] - found["change"])
-        )
+        if found["kind"] != "block":  # which are of the networks that have blocks to lose
+            assert found["change"] == pytest.approx(found["kendall"] - record["kendall"])
         assert found["change_ci"][0] <= found["change"] <= found["change_ci"][1]
         assert found["likeness"] >= 0
     blocks = [a for a in record["ablations"] if a["kind"] == "block"]
@@ -198,8 +198,6 @@ def test_every_format(table: Path, capsys: Captured) -> None:
 
 
 def shows_wide(capsys: Captured, arguments: list[str]) -> str:
-    from autoprox.cli import run
-
     capsys.readouterr()
     assert run(arguments) == 0
     return capsys.readouterr().out
@@ -207,7 +205,8 @@ def shows_wide(capsys: Captured, arguments: list[str]) -> str:
 
 def test_what_cannot_be_explained(table: Path, tmp_path: Path, capsys: Captured) -> None:
     bench = ["--bench", str(table), "--workers", "1"]
-    code, text = fails(capsys, ["explain", "depth - depth", *bench])
+    code = run(["explain", "depth - depth", *bench])
+    text = capsys.readouterr().err.splitlines()[-1]  # below the progress of the captures
     assert (code, "no usable scores on pit-nano: constant" in text) == (2, True)
     code, text = fails(capsys, ["explain", "snyp", *bench])
     assert (code, "did you mean" in text) == (2, True)

@@ -125,15 +125,11 @@ def explanation_markdown(e: Explanation) -> str:
     for part in _parts(e):
         lines += ["", f"## {part.title}", "", _row(part.columns), _row(["---"] * len(part.columns))]
         for row in part.rows:
-            cells = zip(part.columns, row, strict=True)
-            lines.append(
-                _row(
-                    [
-                        f"`{cell}`" if name in part.code and not cell.startswith("block ") else cell
-                        for name, cell in cells
-                    ]
-                )
-            )
+            coded = [
+                name in part.code and not cell.startswith("block ")
+                for name, cell in zip(part.columns, row, strict=True)
+            ]
+            lines.append(_row([f"`{cell}`" if code else cell for code, cell in zip(coded, row, strict=True)]))
         lines += ["", part.note]
     return "\n".join(lines) + "\n"
 

@@ -138,7 +138,11 @@ def reach_table(scored: Scored) -> Markup:
         ]
         rows.append([part, Cell(whole(n), n), *cells])
     columns = ("part", "n", "mean τ [95 %]", "params τ [95 %]", "gain [95 %]", "partial τ [95 %]")
-    return table("The proxy on the three parts of the split", columns, rows)
+    return table(
+        "The proxy on the three parts of the split; discovery and selection were selected by, test was not",
+        columns,
+        rows,
+    )
 
 
 def front_table(members: Sequence[Mapping[str, Any]], scored: Scored | None, measure: str) -> Markup:
