@@ -68,6 +68,7 @@ class Operator:
         form: what it does to levels.
         function: torch function over the last dimension (spectral ones: over singular values).
         latex: template with {0}, {1}.
+        phrase: the same in words; {of} is what is reduced or compared: elements, blocks or networks.
         source: where it comes from.
         weighted: the same of a weighted sample, (elements, weights); None: weights make no difference.
         levels: levels of the arguments it takes.
@@ -82,6 +83,7 @@ class Operator:
     form: Form
     function: Callable[..., Tensor]
     latex: str
+    phrase: str
     source: str
     symbol: str = ""
     weighted: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -104,154 +106,207 @@ class Operator:
 
 
 def _unary(
-    name: str, function: Callable[..., Tensor], latex: str, flags: str = "", source: str = AUTO_PROX
+    name: str, function: Callable[..., Tensor], latex: str, phrase: str, flags: str = "", source: str = AUTO_PROX
 ) -> Operator:
     algebra: dict[str, Any] = dict.fromkeys(flags.split(), True)
-    return Operator(name, 1, Form.POINTWISE, function, latex, source, **algebra)
+    return Operator(name, 1, Form.POINTWISE, function, latex, phrase, source, **algebra)
 
 
 _MATRIX = ("tensor", "network")
 _REDUCTION = (*_MATRIX, "block")
 _TABLE: Final = (
-    Operator("identity", 1, Form.POINTWISE, f.identity, "{0}", AUTO_PROX, idempotent=True, involutive=True),
-    _unary("abs", f.absolute, r"\left|{0}\right|", "even modulus idempotent nonnegative fixes_nonnegative"),
-    Operator("neg", 1, Form.POINTWISE, f.negative, "-{0}", AUTO_PROX, symbol="-", involutive=True),
-    _unary("log", f.log_absolute, r"\log\left|{0}\right|", "even modulus"),
-    _unary("poslog", f.log_positive, r"\log^{{+}}\left({0}\right)"),
-    _unary("exp", f.exponential, r"\exp\left({0}\right)", "increasing nonnegative"),
-    _unary("square", f.square, r"\left({0}\right)^2", "even modulus nonnegative"),
-    _unary("sqrt", f.sqrt_absolute, r"\sqrt{{\left|{0}\right|}}", "even modulus nonnegative"),
-    _unary("possqrt", f.sqrt_positive, r"\sqrt{{\max\left({0}, 0\right)}}", "nonnegative"),
-    _unary("sign", f.sign, r"\operatorname{{sign}}\left({0}\right)", "idempotent"),
-    _unary("sigmoid", f.sigmoid, r"\sigma\left({0}\right)", "increasing nonnegative"),
+    Operator("identity", 1, Form.POINTWISE, f.identity, "{0}", "{0}", AUTO_PROX, idempotent=True, involutive=True),
     _unary(
-        "relu", f.relu, r"\operatorname{{relu}}\left({0}\right)", "idempotent nonnegative fixes_nonnegative"),
-    _unary("inverse", f.inverse, r"\frac{{1}}{{{0}}}"),
+        "abs", f.absolute, r"\left|{0}\right|",
+        "the absolute value of {0}", "even modulus idempotent nonnegative fixes_nonnegative",
+    ),
+    Operator("neg", 1, Form.POINTWISE, f.negative, "-{0}", "minus {0}", AUTO_PROX, symbol="-", involutive=True),
+    _unary(
+        "log", f.log_absolute, r"\log\left|{0}\right|", "the logarithm of the absolute value of {0}", "even modulus",
+    ),
+    _unary("poslog", f.log_positive, r"\log^{{+}}\left({0}\right)", "the logarithm of {0} where that is positive"),
+    _unary("exp", f.exponential, r"\exp\left({0}\right)", "the exponential of {0}", "increasing nonnegative"),
+    _unary("square", f.square, r"\left({0}\right)^2", "the square of {0}", "even modulus nonnegative"),
+    _unary(
+        "sqrt", f.sqrt_absolute, r"\sqrt{{\left|{0}\right|}}",
+        "the square root of the absolute value of {0}", "even modulus nonnegative",
+    ),
+    _unary(
+        "possqrt", f.sqrt_positive, r"\sqrt{{\max\left({0}, 0\right)}}",
+        "the square root of {0} where that is positive", "nonnegative",
+    ),
+    _unary("sign", f.sign, r"\operatorname{{sign}}\left({0}\right)", "the sign of {0}", "idempotent"),
+    _unary("sigmoid", f.sigmoid, r"\sigma\left({0}\right)", "the sigmoid of {0}", "increasing nonnegative"),
+    _unary(
+        "relu", f.relu, r"\operatorname{{relu}}\left({0}\right)",
+        "{0} where that is positive, else 0", "idempotent nonnegative fixes_nonnegative"),
+    _unary("inverse", f.inverse, r"\frac{{1}}{{{0}}}", "the inverse of {0}"),
     Operator(
-        "normalise", 1, Form.RELATIVE, f.normalise, r"\operatorname{{z}}\left({0}\right)", AUTO_PROX,
+        "normalise", 1, Form.RELATIVE, f.normalise, r"\operatorname{{z}}\left({0}\right)",
+        "the z-score over all {of} of {0}", AUTO_PROX,
         weighted=w.normalise,
     ),
     Operator(
-        "minmax", 1, Form.RELATIVE, f.min_max, r"\operatorname{{minmax}}\left({0}\right)", AUTO_PROX,
+        "minmax", 1, Form.RELATIVE, f.min_max, r"\operatorname{{minmax}}\left({0}\right)",
+        "the position between the extremes of all {of} of {0}", AUTO_PROX,
         idempotent=True, nonnegative=True,
     ),
     Operator(
-        "softmax", 1, Form.RELATIVE, f.softmax, r"\operatorname{{softmax}}\left({0}\right)", AUTO_PROX,
+        "softmax", 1, Form.RELATIVE, f.softmax, r"\operatorname{{softmax}}\left({0}\right)",
+        "the softmax over all {of} of {0}", AUTO_PROX,
         weighted=w.softmax, nonnegative=True,
     ),
     Operator(
-        "logsoftmax", 1, Form.RELATIVE, f.log_softmax, r"\log\operatorname{{softmax}}\left({0}\right)", AUTO_PROX,
+        "logsoftmax", 1, Form.RELATIVE, f.log_softmax, r"\log\operatorname{{softmax}}\left({0}\right)",
+        "the log-softmax over all {of} of {0}", AUTO_PROX,
         weighted=w.log_softmax,
     ),
     Operator(
         "rank", 1, Form.RELATIVE, f.rank, r"\operatorname{{rank}}\left({0}\right)",
+        "the rank among the networks of {0}",
         "Zhou et al. 2024, T-Razor, TPAMI 46(10), doi 10.1109/tpami.2024.3378781: ranks of the terms of DSS++",
         levels=("score",), idempotent=True, increasing=True, nonnegative=True,
     ),
-    Operator("sum", 1, Form.REDUCTION, f.total, r"\sum {0}", ARITHMETIC, weighted=w.total, levels=_REDUCTION),
     Operator(
-        "mean", 1, Form.REDUCTION, f.mean, r"\operatorname{{mean}}\left({0}\right)", AUTO_PROX,
+        "sum", 1, Form.REDUCTION, f.total, r"\sum {0}",
+        "the sum over all {of} of {0}", ARITHMETIC, weighted=w.total, levels=_REDUCTION,
+    ),
+    Operator(
+        "mean", 1, Form.REDUCTION, f.mean, r"\operatorname{{mean}}\left({0}\right)",
+        "the mean over all {of} of {0}", AUTO_PROX,
         weighted=w.mean, levels=_REDUCTION,
     ),
     Operator(
-        "std", 1, Form.REDUCTION, f.standard_deviation, r"\operatorname{{std}}\left({0}\right)", AUTO_PROX,
+        "std", 1, Form.REDUCTION, f.standard_deviation, r"\operatorname{{std}}\left({0}\right)",
+        "the standard deviation over all {of} of {0}", AUTO_PROX,
         weighted=w.standard_deviation, levels=_REDUCTION, even=True, nonnegative=True,
     ),
-    Operator("max", 1, Form.REDUCTION, f.maximum_of, r"\max\left({0}\right)", ARITHMETIC, levels=_REDUCTION),
-    Operator("min", 1, Form.REDUCTION, f.minimum_of, r"\min\left({0}\right)", ARITHMETIC, levels=_REDUCTION),
     Operator(
-        "l1", 1, Form.REDUCTION, f.l1_norm, r"\left\|{0}\right\|_1", AUTO_PROX,
+        "max", 1, Form.REDUCTION, f.maximum_of, r"\max\left({0}\right)",
+        "the largest over all {of} of {0}", ARITHMETIC, levels=_REDUCTION,
+    ),
+    Operator(
+        "min", 1, Form.REDUCTION, f.minimum_of, r"\min\left({0}\right)",
+        "the smallest over all {of} of {0}", ARITHMETIC, levels=_REDUCTION,
+    ),
+    Operator(
+        "l1", 1, Form.REDUCTION, f.l1_norm, r"\left\|{0}\right\|_1", "the L1 norm over all {of} of {0}", AUTO_PROX,
         weighted=w.l1_norm, levels=_REDUCTION, even=True, modulus=True, nonnegative=True,
     ),
     Operator(
-        "l2", 1, Form.REDUCTION, f.l2_norm, r"\left\|{0}\right\|_2", AUTO_PROX,
+        "l2", 1, Form.REDUCTION, f.l2_norm, r"\left\|{0}\right\|_2", "the L2 norm over all {of} of {0}", AUTO_PROX,
         weighted=w.l2_norm, levels=_REDUCTION, even=True, modulus=True, nonnegative=True,
     ),
     Operator(
-        "nuclear", 1, Form.SPECTRAL, f.nuclear_norm, r"\left\|{0}\right\|_*", DSS,
+        "nuclear", 1, Form.SPECTRAL, f.nuclear_norm, r"\left\|{0}\right\|_*", "the nuclear norm of {0}", DSS,
         levels=_MATRIX, even=True, nonnegative=True,
     ),
     Operator(
-        "spectral", 1, Form.SPECTRAL, f.spectral_norm, r"\left\|{0}\right\|_\sigma", "largest singular value",
+        "spectral", 1, Form.SPECTRAL, f.spectral_norm, r"\left\|{0}\right\|_\sigma",
+        "the largest singular value of {0}", "largest singular value",
         levels=_MATRIX, even=True, nonnegative=True,
     ),
     Operator(
         "logdet", 1, Form.SPECTRAL, f.log_determinant, r"\log\det\left(I + {0} {{{0}}}^\top\right)",
+        "the log-determinant of the regularised Gram matrix of {0}",
         "log-determinant of the regularised Gram matrix", levels=_MATRIX, even=True,
         nonnegative=True,
     ),
     Operator(
-        "erank", 1, Form.SPECTRAL, f.effective_rank, r"\operatorname{{erank}}\left({0}\right)", ROY,
+        "erank", 1, Form.SPECTRAL, f.effective_rank, r"\operatorname{{erank}}\left({0}\right)",
+        "the effective rank of {0}", ROY,
         levels=_MATRIX, even=True, nonnegative=True,
     ),
     Operator(
-        "srank", 1, Form.SPECTRAL, f.stable_rank, r"\operatorname{{srank}}\left({0}\right)",
+        "srank", 1, Form.SPECTRAL, f.stable_rank, r"\operatorname{{srank}}\left({0}\right)", "the stable rank of {0}",
         "Rudelson and Vershynin 2007, numerical rank", levels=_MATRIX, even=True,
         nonnegative=True,
     ),
-    Operator("add", 2, Form.POINTWISE, f.add, "{0} + {1}", AUTO_PROX, symbol="+", commutative=True),
-    Operator("sub", 2, Form.POINTWISE, f.subtract, "{0} - {1}", AUTO_PROX, symbol="-"),
-    Operator("mul", 2, Form.POINTWISE, f.multiply, r"{0} \cdot {1}", AUTO_PROX, symbol="*", commutative=True),
-    Operator("div", 2, Form.POINTWISE, f.divide, r"\frac{{{0}}}{{{1}}}", ARITHMETIC, symbol="/"),
+    Operator("add", 2, Form.POINTWISE, f.add, "{0} + {1}", "{0} plus {1}", AUTO_PROX, symbol="+", commutative=True),
+    Operator("sub", 2, Form.POINTWISE, f.subtract, "{0} - {1}", "{0} minus {1}", AUTO_PROX, symbol="-"),
     Operator(
-        "maximum", 2, Form.POINTWISE, f.larger, r"\max\left({0}, {1}\right)", ARITHMETIC,
+        "mul", 2, Form.POINTWISE, f.multiply, r"{0} \cdot {1}", "{0} times {1}", AUTO_PROX, symbol="*", commutative=True,
+    ),
+    Operator("div", 2, Form.POINTWISE, f.divide, r"\frac{{{0}}}{{{1}}}", "{0} divided by {1}", ARITHMETIC, symbol="/"),
+    Operator(
+        "maximum", 2, Form.POINTWISE, f.larger, r"\max\left({0}, {1}\right)", "the larger of {0} and {1}", ARITHMETIC,
         commutative=True, idempotent=True,
     ),
     Operator(
-        "minimum", 2, Form.POINTWISE, f.smaller, r"\min\left({0}, {1}\right)", ARITHMETIC,
+        "minimum", 2, Form.POINTWISE, f.smaller, r"\min\left({0}, {1}\right)", "the smaller of {0} and {1}", ARITHMETIC,
         commutative=True, idempotent=True,
     ),
     Operator(
-        "matmul", 2, Form.PRODUCT, f.matrix_product, r"{0} {{{1}}}^\top", AUTO_PROX, symbol="@", levels=_MATRIX
+        "matmul", 2, Form.PRODUCT, f.matrix_product, r"{0} {{{1}}}^\top",
+        "the matrix product of {0} and the transpose of {1}", AUTO_PROX, symbol="@", levels=_MATRIX
     ),
-    _unary("log1p", f.log_one_plus, r"\log\left(1 + \left|{0}\right|\right)", "even modulus nonnegative", FREE_REA),
+    _unary(
+        "log1p", f.log_one_plus, r"\log\left(1 + \left|{0}\right|\right)",
+        "the logarithm of 1 plus the absolute value of {0}", "even modulus nonnegative", FREE_REA,
+    ),
     Operator(
-        "smallest", 1, Form.SPECTRAL, f.smallest_value, r"\sigma_{{\min}}\left({0}\right)", "smallest singular value",
+        "smallest", 1, Form.SPECTRAL, f.smallest_value, r"\sigma_{{\min}}\left({0}\right)",
+        "the smallest singular value of {0}", "smallest singular value",
         levels=_MATRIX, even=True, nonnegative=True, pads=False,
     ),
     Operator(
         "logvolume", 1, Form.SPECTRAL, f.log_volume, r"\log\left|\det {0}\right|",
+        "the sum of the logarithms of the singular values of {0}",
         "sum of the logarithms of the singular values", levels=_MATRIX, even=True, pads=False,
     ),
     Operator(
-        "divergence", 1, Form.SPECTRAL, f.divergence, r"\operatorname{{div}}\left({0}\right)", MELLOR,
+        "divergence", 1, Form.SPECTRAL, f.divergence, r"\operatorname{{div}}\left({0}\right)",
+        "the divergence of the spectrum of {0}", MELLOR,
         levels=_MATRIX, even=True, pads=False,
     ),
     Operator(
         "patterns", 1, Form.PATTERN, f.distinct_patterns, r"\operatorname{{patterns}}\left({0}\right)",
+        "the number of distinct activation patterns of {0}",
         "Peng et al. 2024, SWAP-NAS, ICLR, arXiv 2403.04161", levels=_MATRIX, nonnegative=True,
     ),
     Operator(
-        "transpose", 1, Form.TRANSPOSE, f.transposed, r"{{{0}}}^\top", ARITHMETIC, levels=_MATRIX, involutive=True
+        "transpose", 1, Form.TRANSPOSE, f.transposed, r"{{{0}}}^\top",
+        "the transpose of {0}", ARITHMETIC, levels=_MATRIX, involutive=True
     ),
     Operator(
-        "rowsum", 1, Form.ROWS, f.row_sum, r"\operatorname{{rowsum}}\left({0}\right)", ROWS, levels=_MATRIX
+        "rowsum", 1, Form.ROWS, f.row_sum, r"\operatorname{{rowsum}}\left({0}\right)",
+        "the sum of each row of {0}", ROWS, levels=_MATRIX
     ),
     Operator(
-        "rowmean", 1, Form.ROWS, f.row_mean, r"\operatorname{{rowmean}}\left({0}\right)", ROWS, levels=_MATRIX
+        "rowmean", 1, Form.ROWS, f.row_mean, r"\operatorname{{rowmean}}\left({0}\right)",
+        "the mean of each row of {0}", ROWS, levels=_MATRIX
     ),
     Operator(
-        "rowstd", 1, Form.ROWS, f.row_deviation, r"\operatorname{{rowstd}}\left({0}\right)", ROWS,
+        "rowstd", 1, Form.ROWS, f.row_deviation, r"\operatorname{{rowstd}}\left({0}\right)",
+        "the standard deviation of each row of {0}", ROWS,
         levels=_MATRIX, even=True, nonnegative=True,
     ),
     Operator(
-        "rowmax", 1, Form.ROWS, f.row_maximum, r"\operatorname{{rowmax}}\left({0}\right)", ROWS, levels=_MATRIX
+        "rowmax", 1, Form.ROWS, f.row_maximum, r"\operatorname{{rowmax}}\left({0}\right)",
+        "the largest of each row of {0}", ROWS, levels=_MATRIX
     ),
-    Operator("gram", 1, Form.KERNEL, f.gram, r"{{{0}}} {{{0}}}^\top", ARITHMETIC, levels=_MATRIX, even=True),
     Operator(
-        "covariance", 1, Form.KERNEL, f.covariance, r"\operatorname{{cov}}\left({0}\right)", ARITHMETIC,
+        "gram", 1, Form.KERNEL, f.gram, r"{{{0}}} {{{0}}}^\top",
+        "the Gram matrix of {0}", ARITHMETIC, levels=_MATRIX, even=True,
+    ),
+    Operator(
+        "covariance", 1, Form.KERNEL, f.covariance, r"\operatorname{{cov}}\left({0}\right)",
+        "the covariances of the rows of {0}", ARITHMETIC,
         levels=_MATRIX, even=True,
     ),
     Operator(
-        "correlation", 1, Form.KERNEL, f.correlation, r"\operatorname{{corr}}\left({0}\right)", ARITHMETIC,
+        "correlation", 1, Form.KERNEL, f.correlation, r"\operatorname{{corr}}\left({0}\right)",
+        "the correlations of the rows of {0}", ARITHMETIC,
         levels=_MATRIX, even=True,
     ),
     Operator(
-        "agreement", 1, Form.KERNEL, f.agreement, r"\operatorname{{agree}}\left({0}\right)", MELLOR,
+        "agreement", 1, Form.KERNEL, f.agreement, r"\operatorname{{agree}}\left({0}\right)",
+        "the agreement of the signs of the rows of {0}", MELLOR,
         levels=_MATRIX, nonnegative=True,
     ),
     Operator(
-        "join", 1, Form.JOIN, f.side_by_side, r"\operatorname{{join}}\left({0}\right)", ARITHMETIC, levels=("tensor",)
+        "join", 1, Form.JOIN, f.side_by_side, r"\operatorname{{join}}\left({0}\right)",
+        "the matrices side by side of {0}", ARITHMETIC, levels=("tensor",)
     ),
 )  # fmt: skip
 
@@ -293,6 +348,7 @@ def check_operator(operator: Operator) -> None:
     except TypeError as error:
         raise OperatorError(f"operator {operator.name!r}: arity {operator.arity} does not fit its function") from error
     require(all(map(torch.equal, arguments, before)), "modifies its argument")
+    require(all(f"{{{i}}}" in operator.phrase for i in range(operator.arity)), "has no words for its arguments")
     require(value.shape == _SHAPES.get(operator.form, (3, 4)), f"result has shape {tuple(value.shape)}")
     require(bool(value.isfinite().all()), "is not finite on 0, 1 and negative numbers")
     spoilt = fn(*(torch.full_like(argument, torch.nan) for argument in arguments))

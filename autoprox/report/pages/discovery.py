@@ -23,12 +23,12 @@ from autoprox.report.pages.markup import Markup, listed, section, tag
 from autoprox.report.pages.records import number, numbers, reasons
 from autoprox.report.pages.runs import Run
 from autoprox.report.pages.scored import Scored
-from autoprox.report.pages.sections import figure, head, notice, reasons_table, settings_section, tile, tiles
+from autoprox.report.pages.sections import figure, head, in_words, notice, reasons_table, settings_section, tile, tiles
 
 __all__ = ["DiscoveryPage", "front_records"]
 
 _READ = (
-    "All figures here are of the test architectures, which neither evolution nor selection read. τ: Kendall's tau-b; [95 %]: "
+    "All figures here are of the test architectures, which neither evolution nor selection read. τ: Kendall's tau-b; [95\u00a0%]: "
     "bootstrap interval over architectures, [–] where it is undefined; gain: over the parameter count on the same "
     "architectures, paired; partial τ: given the parameter count; size τ: of the proxy with the parameter count."
 )
@@ -181,6 +181,7 @@ class DiscoveryPage:
             tag("pre", tag("code", to_text(proxy.expression)), class_="proxy"),
             _sentences(self.metrics),
             figures if joint.get("kendall") is not None else None,
+            in_words(proxy.expression),
             figure(found["proxy-graph"]),
         )
 
