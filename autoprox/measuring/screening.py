@@ -106,7 +106,9 @@ def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> None:
         blocks[i] = {}  # frees the block's tensors
     table = {part: torch.stack([row[part] for row in rows]) for part in rows[0]}
     with replacing(Path(path)) as temporary:
-        save_file(table, temporary, metadata={"statistics": json.dumps(names), "seal": _seal(table)})
+        save_file(
+            table, temporary, metadata={"kept": json.dumps([names, _seal(table)])}
+        )  # one key: several have no order
 
 
 def _seal(table: Mapping[str, Tensor]) -> str:
@@ -160,10 +162,10 @@ def take_samples(
 def _has(path: Path, names: Sequence[str]) -> bool:
     try:
         with safe_open(path, "pt") as file:
-            kept = file.metadata() or {}
+            kept, seal = json.loads((file.metadata() or {}).get("kept", "[[], null]"))
             table = {part: file.get_tensor(part) for part in file.keys()}  # noqa: SIM118 - not a dict
-        return set(names) <= set(json.loads(kept.get("statistics", "[]"))) and kept.get("seal") == _seal(table)
-    except (OSError, SafetensorError, ValueError):
+        return set(names) <= set(kept) and seal == _seal(table)
+    except (OSError, SafetensorError, TypeError, ValueError):
         return False
 
 
