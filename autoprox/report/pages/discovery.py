@@ -28,8 +28,8 @@ from autoprox.report.pages.sections import figure, head, in_words, notice, reaso
 __all__ = ["DiscoveryPage", "front_records"]
 
 _READ = (
-    "All figures here are of the test architectures, which neither evolution nor selection read. τ: Kendall's tau-b; [95\u00a0%]: "
-    "bootstrap interval over architectures, [–] where it is undefined; gain: over the parameter count on the same "
+    "All figures here are of the test architectures, which neither evolution nor selection read. τ: Kendall's tau-b; "
+    "[95\u00a0%]: bootstrap interval over architectures, [–] where it is undefined; gain: over the parameter count on the same "
     "architectures, paired; partial τ: given the parameter count; size τ: of the proxy with the parameter count."
 )
 
