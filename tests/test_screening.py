@@ -11,7 +11,7 @@ from autoprox.language.text import parse, to_text
 from autoprox.measuring import screening
 from autoprox.measuring.capture import CaptureSettings, block_features
 from autoprox.measuring.screening import take_samples
-from autoprox.measuring.workers import Workers
+from autoprox.measuring.workers import Notice, Workers
 from autoprox.spaces import get_space
 
 SETTINGS = CaptureSettings(batch_size=2, classes=10)
@@ -127,11 +127,13 @@ def test_kept_samples_are_used_again_and_damaged_ones_made_again(small_networks,
     again = Count()
     screen(small_networks, tmp_path, names[::-1], again)
     assert again.calls == []
-    for damage in (lambda c: c[: len(c) // 2], lambda c: b"", lambda c: b"\xff" * len(c), lambda c: c[:-1]):
+    flipped = lambda c: c[:-1] + bytes([c[-1] ^ 1])  # noqa: E731 - a number that is not what was written
+    for damage in (lambda c: c[: len(c) // 2], lambda c: b"", lambda c: b"\xff" * len(c), lambda c: c[:-1], flipped):
         broken = sorted(files(tmp_path))[1]
         files(tmp_path)[broken].write_bytes(damage(before[broken][0]))
         repair = Count()
-        screen(small_networks, tmp_path, names, repair)
+        with pytest.warns(Notice, match="the samples of 1 of 3 networks in .* are damaged"):
+            screen(small_networks, tmp_path, names, repair)
         assert repair.tasks == 1
         assert {name: path.read_bytes() for name, path in files(tmp_path).items()} == {
             n: b for n, (b, _) in before.items()

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -30,7 +31,7 @@ from autoprox.measuring.capture import CaptureSettings, Network, architecture_di
 from autoprox.measuring.sampling import sampled
 from autoprox.measuring.spectra import remembered, singular_values
 from autoprox.measuring.tensors import Tensors, block_values
-from autoprox.measuring.workers import Progress, Workers, silent
+from autoprox.measuring.workers import Notice, Progress, Workers, silent
 from primitives.operators import OPERATORS, STRUCTURAL, Form
 from primitives.statistics import STATISTICS
 
@@ -105,7 +106,18 @@ def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> None:
         blocks[i] = {}  # frees the block's tensors
     table = {part: torch.stack([row[part] for row in rows]) for part in rows[0]}
     with replacing(Path(path)) as temporary:
-        save_file(table, temporary, metadata={"statistics": json.dumps(names)})
+        save_file(
+            table, temporary, metadata={"kept": json.dumps([names, _seal(table)])}
+        )  # one key: several have no order
+
+
+def _seal(table: Mapping[str, Tensor]) -> str:
+    """A checksum of all numbers of a file, by which damage is noticed."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in sorted(table):
+        digest.update(part.encode())
+        digest.update(table[part].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def take_samples(
@@ -118,7 +130,8 @@ def take_samples(
 ) -> Screen:
     """Sample the named statistics of networks of one space or several, unless a file of an earlier run has them.
 
-    Each finished network is one file, so an interrupted call continues where it was.
+    Each finished network is one file, so an interrupted call continues where it was. A file whose numbers are not those that
+    were written is made again, and a `Notice` says so.
 
     Raises:
         MissingError: the folder cannot be written.
@@ -129,7 +142,11 @@ def take_samples(
     try:
         place.mkdir(parents=True, exist_ok=True)
         paths = {network: place / f"{architecture_digest(network)}.safetensors" for network in networks}
-        tasks = [(network, wanted, settings, str(path)) for network, path in paths.items() if not _has(path, wanted)]
+        missing = [network for network, path in paths.items() if not _has(path, wanted)]
+        tasks = [(network, wanted, settings, str(paths[network])) for network in missing]
+        if damaged := sum(paths[network].exists() for network in missing):
+            text = f"the samples of {damaged} of {len(paths)} networks in {place} are damaged; they are measured again"
+            warnings.warn(text, Notice, stacklevel=2)
         if tasks:
             progress("sample", 0, len(tasks))
         for done, _ in enumerate(workers.map(_task, tasks), 1):
@@ -145,8 +162,10 @@ def take_samples(
 def _has(path: Path, names: Sequence[str]) -> bool:
     try:
         with safe_open(path, "pt") as file:
-            return set(names) <= set(json.loads((file.metadata() or {}).get("statistics", "[]")))
-    except (OSError, SafetensorError, ValueError):
+            kept, seal = json.loads((file.metadata() or {}).get("kept", "[[], null]"))
+            table = {part: file.get_tensor(part) for part in file.keys()}  # noqa: SIM118 - not a dict
+        return set(names) <= set(kept) and seal == _seal(table)
+    except (OSError, SafetensorError, TypeError, ValueError):
         return False
 
 
