@@ -212,3 +212,16 @@ def test_what_cannot_be_explained(table: Path, tmp_path: Path, capsys: Captured)
     assert (code, "did you mean" in text) == (2, True)
     (tmp_path / "bad.json").write_text(json.dumps({"format": "odd"}), encoding="utf-8")
     assert fails(capsys, ["explain", str(tmp_path / "bad.json"), *bench])[0] == 2
+
+
+def test_the_test_part_is_that_of_the_discovery(table: Path, tmp_path: Path, capsys: Captured) -> None:
+    known = {"format": "autoprox-proxy", "version": 1, "expression": "params", "metrics": {}}
+    found = {}
+    for name, provenance in (("plain", {}), ("salted", {"salt": {"pit-nano": "other"}})):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({**known, "provenance": provenance}), encoding="utf-8")
+        found[name] = prints(
+            capsys, ["explain", str(path), "--bench", str(table), "--batch-size", "2", "--workers", "1"]
+        )
+    assert found["plain"]["n"] == found["salted"]["n"] == 16
+    assert found["plain"]["kendall"] != found["salted"]["kendall"]  # other architectures

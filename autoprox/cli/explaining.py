@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -54,9 +55,12 @@ def explain(
     asked = resolve_proxy(proxy)
     settings = options.capture_settings(batch_size, seed, device=device)
     truth = ground_truth(bench or [], options.listed(spaces), options.listed(datasets), labels, settings)
+    salts = asked.provenance.get("salt")  # what a discovery has not seen is told by its own split
+    known = {space: salt for space, salt in salts.items() if isinstance(salt, str)} if isinstance(salts, dict) else {}
+    groups = [replace(group, salt=known.get(group.space, group.salt)) for group in truth.groups]
     with work_view() as view, Workers(workers) as pool:
         found = explained(
-            asked, truth.groups, settings, options.memo(), pool, split=split.value, seed=seed, progress=view.progress
+            asked, groups, settings, options.memo(), pool, split=split.value, seed=seed, progress=view.progress
         )
     if json:
         options.emit_json(found.to_json() | {"benchmarks": truth.record()})

@@ -190,7 +190,7 @@ class DiscoveryPage:
             "How well it ranks",
             tag("p", _READ),
             tables.metrics_table(self.metrics),
-            tables.choice_table(self.metrics),
+            *tables.other_tables(self.metrics),
             tables.references_table(self.metrics),
             None if "against" in self.metrics.get("joint", {}).get("mean", {}) else _likeness(proxy),
             *(figure(found[name]) for name in ("score-accuracy", "score-params") if name in found),
@@ -242,7 +242,7 @@ def _verdict(step: Mapping[str, Any]) -> Verdict:
 def _sentences(metrics: Mapping[str, Any]) -> Markup | None:
     """The verdict in words."""
     try:
-        findings = verdict(metrics)
+        findings = verdict(metrics, ceiling=number(metrics.get("joint", {}).get("mean", {}).get("ceiling")))
     except (KeyError, TypeError, ValueError, AttributeError):
         return notice("The figures of the proxy file are incomplete, so there is no verdict in words.")
     marks = {True: "for", False: "against", None: "neither"}
