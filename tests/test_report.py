@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 import shutil
@@ -578,3 +579,11 @@ def test_a_proxy_in_words_and_latex(folder: Path, written: dict[str, Path]) -> N
         assert "<h3>In words</h3>" in text
         assert "The score is " in text
         assert "As LaTeX" in text
+
+
+def test_the_verdict_of_the_page_is_that_of_the_file(folder: Path, written: dict[str, Path]) -> None:
+    text = html.unescape(written["discover-1"].read_text(encoding="utf-8"))
+    findings = json.loads((folder / "best.json").read_text(encoding="utf-8"))["verdict"]
+    assert findings
+    for finding in findings:
+        assert f"{finding['text'][:1].upper()}{finding['text'][1:]}." in text

@@ -242,7 +242,8 @@ def _verdict(step: Mapping[str, Any]) -> Verdict:
 def _sentences(metrics: Mapping[str, Any]) -> Markup | None:
     """The verdict in words."""
     try:
-        findings = verdict(metrics, ceiling=number(metrics.get("joint", {}).get("mean", {}).get("ceiling")))
+        ceiling = metrics.get("joint", {}).get("mean", {}).get("ceiling") or {}
+        findings = verdict(metrics, ceiling=number(ceiling.get("ideal_kendall")))
     except (KeyError, TypeError, ValueError, AttributeError):
         return notice("The figures of the proxy file are incomplete, so there is no verdict in words.")
     marks = {True: "for", False: "against", None: "neither"}
