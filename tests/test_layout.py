@@ -31,6 +31,7 @@ ROWS = {
     "autoprox.discovery": 4,
     "autoprox.search": 4,
     "autoprox.training": 4,
+    "autoprox.explaining": 4,
     "autoprox.building": 4,
     "autoprox.__main__": 5,
     "autoprox.cli": 5,
