@@ -6,9 +6,9 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 # Tests and timing gates run one torch thread per process: results must not depend on the number of cores.
-test perf truth results: export OMP_NUM_THREADS = 1
+test perf truth results kill: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test lint perf truth results
+.PHONY: demo test lint perf truth results kill
 demo: $(VENV)/.core
 	rm -rf demo && mkdir demo
 	$(BIN)/autoprox discover --evaluations 3000 --run-dir demo/discover --out demo/best.json
@@ -35,6 +35,10 @@ truth: $(VENV)/.test
 # About an hour on 2 cores, with the public benchmarks; goes on where it was stopped.
 results: $(VENV)/.test
 	$(BIN)/python -m tests.results
+
+# kill -9 at 20 random moments of discover, search and bench build, and of their workers: about 40 minutes on 2 cores.
+kill: $(VENV)/.test
+	$(BIN)/python tests/kill.py
 
 # Editable, so that an edited source counts at once; what a regular install holds is checked by tests/test_packaging.py.
 $(VENV)/.core: setup.cfg pyproject.toml constraints.txt

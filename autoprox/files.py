@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import stat
@@ -51,9 +50,9 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def remove_unfinished(path: Path) -> None:
-    """Remove what processes that were killed in `replacing` have left; nobody may be writing the file."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[a-z0-9_]' * 8}"):
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed in `replacing` have left of JSON files; nobody may be writing in the folder."""
+    for left in folder.glob(f".*.json*.{'[a-z0-9_]' * 8}"):
         left.unlink(missing_ok=True)
 
 

@@ -81,8 +81,7 @@ class RunFolder:
     def load(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         """The last state and the journal up to it; (None, []) where no step was finished."""
         state_path = self.path / _STATE
-        for path in (self.path / SETTINGS, state_path):
-            remove_unfinished(path)
+        remove_unfinished(self.path)  # results too: a kill may come while they are written
         if not state_path.exists():
             self._journal.unlink(missing_ok=True)
             return None, []

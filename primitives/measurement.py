@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["MAP_MODULE", "AbsentError", "find_blocks", "measure"]
+__all__ = ["MAP_MODULE", "AbsentError", "Part", "find_blocks", "loss_gradient", "measure"]
 
 MAP_MODULE = "attn.attn_drop"
 # pass: absolute weights; the images of the batch, else one of ones; cross-entropy, else the sum of the logits
@@ -85,6 +85,7 @@ def measure(
     paths: dict[str, str],
     images: Tensor | None = None,
     labels: Tensor | None = None,
+    part: Part | None = None,
     blocks: Sequence[nn.Module] | None = None,
 ) -> list[dict[tuple[str, str, str], Tensor]]:
     """Measure single-site statistics.
@@ -95,6 +96,7 @@ def measure(
         paths: site -> attribute path inside a block.
         images: (batch, 3, height, width), used by the passes ``data`` and ``logits``; the others take their size.
         labels: (batch,) class indices, used by the ``data`` pass.
+        part: where the batch is only a part of one: what has to be known of the whole.
         blocks: its transformer blocks; None: those that ``find_blocks`` finds.
 
     Returns:
@@ -120,7 +122,11 @@ def measure(
         else:
             shown = images if batch else torch.ones_like(images[:1])
             with frozen_mode(model), absolute_weights(model) if absolute else nullcontext():
-                values = run_pass(model, blocks, needed, paths, shown, labels if entropy else None)
+                known = part if batch else None
+                along = known.gradients.get(pass_) if known else None
+                values = run_pass(
+                    model, blocks, needed, paths, shown, labels if entropy else None, known.first if known else 0, along
+                )
         for block, kept in zip(values, found, strict=True):
             kept.update({(pass_, site, kind): value for (site, kind), value in block.items()})
     return found
@@ -131,11 +137,28 @@ def loss(logits: Tensor, labels: Tensor | None) -> Tensor:
     return logits.sum() if labels is None else nn.functional.cross_entropy(logits, labels)
 
 
+def loss_gradient(model: nn.Module, pass_: str, images: Tensor, labels: Tensor | None) -> list[Tensor | None]:
+    """Gradient of the loss of a pass over the batch by each parameter; None where it does not depend on one."""
+    with frozen_mode(model):
+        value = loss(model(images), labels if PASS_RULES[pass_][2] else None)
+        return list(torch.autograd.grad(value, list(model.parameters()), allow_unused=True))
+
+
 def submodule(block: nn.Module, path: str) -> nn.Module:
     try:
         return block.get_submodule(path)
     except AttributeError:
         raise ValueError(f"{block._get_name()} has no '{path}', which the statistic is taken at") from None
+
+
+class Part:
+    """What a part of a batch has to know of the whole, so that values of parts add up to those of the whole.
+
+    ``first`` is the place of its first image; ``gradients`` are those of the whole by the parameters, by pass (for hvp).
+    """
+
+    def __init__(self, first: int, gradients: dict[str, list[Tensor | None]]) -> None:
+        self.first, self.gradients = first, gradients
 
 
 class Taken:
@@ -213,8 +236,13 @@ def run_pass(
     paths: dict[str, str],
     images: Tensor | None,
     labels: Tensor | None,
+    first: int = 0,
+    along: Sequence[Tensor | None] | None = None,
 ) -> list[dict[tuple[str, str], Tensor]]:
-    """Run one loss and keep what is needed of each block; ``images`` None: only the weights are read."""
+    """Run one loss and keep what is needed of each block; ``images`` None: only the weights are read.
+
+    ``first`` and ``along`` are those of a `Part`.
+    """
     blocks_taken, whole = [Taken() for _ in blocks], Taken()
     handles: list[RemovableHandle] = []
     kinds = {kind for _, kind in needed}
@@ -239,12 +267,13 @@ def run_pass(
     if any(taken.sources for taken in everything):
         differentiate(value, everything, kinds, count)
     if "hvp" in kinds:
-        hessian_gradients(value, blocks_taken, list(model.parameters()))
+        hessian_gradients(value, blocks_taken, list(model.parameters()), along)
     if "jacobian" in kinds:
         for taken in blocks_taken:
             for site, (start, end) in JACOBIANS.items():
                 if (site, "jacobian") in needed and {start, end} <= taken.places.keys():
-                    taken.values[site, "jacobian"] = channel_jacobian(taken.places[start], taken.places[end])
+                    begins, ends = taken.places[start], taken.places[end]
+                    taken.values[site, "jacobian"] = channel_jacobian(begins, ends, first * len(ends) // count)
     if "grads" in kinds and images is not None:
         image_gradients(model, blocks_taken, images.detach(), labels)
     for block, taken in zip(blocks, blocks_taken, strict=True):
@@ -286,10 +315,20 @@ def differentiate(value: Tensor, everything: Sequence[Taken], kinds: set[str], i
             taken.values[site, kind] = gradient
 
 
-def hessian_gradients(value: Tensor, blocks: Sequence[Taken], parameters: Sequence[Tensor]) -> None:
-    """H g for the weights: half the gradient of the squared norm of the gradient over all parameters."""
+def hessian_gradients(
+    value: Tensor,
+    blocks: Sequence[Taken],
+    parameters: Sequence[Tensor],
+    along: Sequence[Tensor | None] | None = None,
+) -> None:
+    """H g for the weights: half the gradient of the squared norm of the gradient over all parameters; or, with another
+    vector ``along`` in the place of g, the gradient of the gradient's product with it."""
     gradients = torch.autograd.grad(value, parameters, create_graph=True, allow_unused=True)
-    energy = torch.stack([(g * g).sum() for g in gradients if g is not None]).sum() / 2
+    if along is None:
+        energy = torch.stack([(g * g).sum() for g in gradients if g is not None]).sum() / 2
+    else:
+        pairs = [(g, v) for g, v in zip(gradients, along, strict=True) if g is not None and v is not None]
+        energy = torch.stack([(g * v).sum() for g, v in pairs]).sum()
     wanted = [(taken, key) for taken in blocks for key in taken.weights if key[1] == "hvp"]
     weights = [taken.weights[key] for taken, key in wanted]
     products = torch.autograd.grad(energy, weights, allow_unused=True, retain_graph=True)
@@ -311,12 +350,15 @@ def image_gradients(model: nn.Module, blocks: Sequence[Taken], images: Tensor, l
         taken.values[key] = torch.stack(column, 1)
 
 
-def channel_jacobian(start: Tensor, end: Tensor) -> Tensor:
+def channel_jacobian(start: Tensor, end: Tensor, skipped: int = 0) -> Tensor:
     """Jacobian of ``end`` by ``start``, (in, out) channels, mean over tokens, from one backward pass of seeded signs.
+
+    Where ``end`` is a part of a batch, the signs of so many rows of its first dimension are ``skipped``.
 
     The products of J^T s and s have J^T as their mean, since the signs s of different elements are independent.
     """
-    signs = torch.randint(2, end.shape, generator=torch.Generator().manual_seed(0)).to(end) * 2 - 1
+    shape = (skipped + len(end), *end.shape[1:])
+    signs = torch.randint(2, shape, generator=torch.Generator().manual_seed(0))[skipped:].to(end) * 2 - 1
     (back,) = torch.autograd.grad(end, start, signs, retain_graph=True)
     rows = signs.reshape(-1, signs.shape[-1])
     return back.reshape(-1, back.shape[-1]).mT @ rows / len(rows)

@@ -90,14 +90,14 @@ with replacing(Path(sys.argv[1])) as temporary:
 def test_a_kill_leaves_the_old_file_and_what_it_had_begun_can_be_removed(tmp_path: Path) -> None:
     path = tmp_path / "best [1].json"
     write_text(path, "old")
-    others = [".best [1].json.bak", ".best 1.json.k_9x0a1z", "best [1].json.k_9x0a1z"]
+    others = [".best [1].json.bak", ".best [1].csv.k_9x0a1z", "best [1].json.k_9x0a1z"]
     for name in others:
         (tmp_path / name).write_text("")
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False, cwd=Path(__file__).parent.parent)
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
     assert len(os.listdir(tmp_path)) == 5
-    remove_unfinished(path)
+    remove_unfinished(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted([*others, path.name])
 
 

@@ -65,6 +65,7 @@ def test_a_save_that_failed_can_be_followed_by_another(tmp_path: Path) -> None:
 def test_what_a_kill_has_left_half_written_goes_away(tmp_path: Path) -> None:
     RunFolder(tmp_path, "build", {}, resume=False).save({"step": 1}, [{"a": 1}])
     (tmp_path / ".state.json.k_9x0a1z").write_text('{"lines": 1')
+    (tmp_path / ".scores.jsonl.6yoq2mh0").write_text('{"score": 1')
     (tmp_path / ".settings").write_text("of somebody else")
     RunFolder(tmp_path, "build", {}, resume=True).load()
     assert sorted(os.listdir(tmp_path)) == [".settings", "journal.jsonl", "settings.json", "state.json"]

@@ -157,6 +157,17 @@ def test_a_failing_task_reaches_the_caller_with_its_place_and_spares_the_pool(po
     assert list(pool.map(abs, [-1, -2])) == [1, 2]
 
 
+def noticing(number: int) -> int:
+    warnings.warn(f"about {number}", Notice, stacklevel=1)
+    return number
+
+
+def test_a_notice_of_a_process_is_given_by_its_parent(pool: Workers) -> None:
+    with pytest.warns(Notice) as told:
+        assert list(pool.map(noticing, range(4))) == list(range(4))
+    assert sorted(str(notice.message) for notice in told) == [f"about {number}" for number in range(4)]
+
+
 class AwkwardError(Exception):
     def __reduce__(self) -> str:
         return "not to be found"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -22,10 +23,12 @@ from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped
 from autoprox.language.expression import Expression, kind, statistics
 from autoprox.measuring.images import CLASSES, Batch, image_batch, noise_batch
+from autoprox.measuring.splitting import Blocks, Triple, is_lack_of_memory, measured_in_parts, release_memory
 from autoprox.measuring.tensors import Tensors, block_values, network_values
 from autoprox.measuring.tokens import TextFile, text_batch, token_batch
+from autoprox.measuring.workers import Notice
 from autoprox.spaces import IMAGE_SIZE, SPACES, FlexiBertSpace, Init, Space, get_space
-from primitives.measurement import AbsentError, measure
+from primitives.measurement import AbsentError, Part, loss_gradient, measure
 from primitives.statistics import STATISTICS, SUBMODULES, Statistic
 
 __all__ = [
@@ -173,7 +176,7 @@ def within_memory(what: str, device: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+        if not is_lack_of_memory(error):
             raise
         raise MissingError(f"{what} does not fit into the memory of {device}; {remedy}") from None
 
@@ -227,20 +230,47 @@ def capture(network: Network, names: Sequence[str], settings: CaptureSettings) -
                 parameter.data = parameter.data.to(device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {settings.device!r} cannot be used: {error}; 'cpu' always works") from None
-    images = labels = None
+    batch = batch_of(settings, space) if read is None else None
     # on a GPU: the same bits every time, and full float32 in convolutions, as everywhere else
     with _batch_within_memory(settings), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-        if any(STATISTICS[name].needs_forward for name in names):
-            batch = batch_of(settings, space)
-            images, labels = batch.images.to(device), batch.labels.to(device)
-            if not images.is_floating_point():  # ids cannot be differentiated; what the first block takes can
-                with torch.no_grad():
-                    images = model.embedded(images)  # type: ignore[operator]
         try:
-            measured = measure(model, _triples(names), SUBMODULES, images, labels)
+            measured = _measured(model, _triples(names), batch, device, " ".join(network))
         except ValueError as error:  # an AbsentError is the cause that `block_features` looks for
             raise InputError(f"an architecture of {space.name} cannot be measured so: {error}") from error
     return [{Statistic(*triple).name: value for triple, value in block.items()} for block in measured]
+
+
+def _measured(
+    model: torch.nn.Module, triples: Sequence[Triple], batch: Batch | None, device: torch.device, name: str
+) -> Blocks:
+    """Measure on the batch; where it does not fit into memory, part by part."""
+    if batch is None:
+        return measure(model, triples, SUBMODULES)
+    images, labels = batch.images, batch.labels
+
+    def shown(rows: slice) -> tuple[Tensor, Tensor]:
+        chosen = images[rows].to(device)
+        if not chosen.is_floating_point():  # ids cannot be differentiated; what the first block takes can
+            with torch.no_grad():
+                chosen = model.embedded(chosen)  # type: ignore[operator]
+        return chosen, labels[rows].to(device)
+
+    def measure_some(wanted: Sequence[Triple], rows: slice, part: Part | None) -> Blocks:
+        return measure(model, wanted, SUBMODULES, *shown(rows), part)
+
+    def gradient(pass_: str, rows: slice) -> list[Tensor | None]:
+        return loss_gradient(model, pass_, *shown(rows))
+
+    try:
+        return measure_some(triples, slice(0, len(images)), None)
+    except (MemoryError, RuntimeError) as error:
+        if not is_lack_of_memory(error):
+            raise
+    release_memory()  # beyond the handler: the error's traceback holds all that was there
+    found = measured_in_parts(measure_some, gradient, triples, len(images))
+    text = f"the batch of {len(images)} does not fit into the memory of {device} for {clipped(name)}; it was measured in parts"
+    warnings.warn(text, Notice, stacklevel=2)
+    return found
 
 
 def grouped(block: dict[str, Tensor], name: str) -> tuple[Tensor, ...]:

@@ -124,6 +124,9 @@ class Workers:
                     answer = worker.answer()
                     if answer == _READY:
                         continue
+                    if answer is not None and answer[0] == _TOLD:
+                        _tell(answer[1])
+                        continue
                     index = mine.pop(connection)
                     self._take_back(worker, alive=answer is not None)
                     if answer is None and agenda.again(index):
@@ -232,7 +235,7 @@ class _Worker:
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-_READY, _RAISED, _DONE = ("ready", None), "raised", "done"
+_READY, _TOLD, _RAISED, _DONE = ("ready", None), "told", "raised", "done"
 _PATIENCE = 5.0  # seconds
 
 
@@ -241,6 +244,7 @@ def _serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     Thread(target=_end_with_parent, daemon=True).start()
     _single_thread()
+    _notices_to(connection)
     connection.send(_READY)
     with suppress(EOFError, ConnectionError):  # nobody listens any more
         while True:
@@ -253,6 +257,21 @@ def _serve(connection: Connection) -> None:
                     connection.send((_RAISED, error))
                 except Exception:  # an error that cannot be sent as it is
                     connection.send((_RAISED, RuntimeError(f"{type(error).__name__}: {error}")))
+
+
+def _notices_to(connection: Connection) -> None:
+    """Have the parent give each `Notice` of this process; other warnings are shown as Python does."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, Notice):
+            with suppress(ConnectionError):  # nobody listens any more
+                connection.send((_TOLD, str(message)))
+        else:
+            usual(message, category, *place, **more)
+
+    warnings.simplefilter("always", Notice)
+    warnings.showwarning = show
 
 
 def _end_with_parent() -> None:
