@@ -18,7 +18,7 @@ from autoprox.proxies.evaluation import CONSTANT, Invalid, Population
 from autoprox.ranking.problem import numbers_of
 from autoprox.spaces.architecture_file import load_architecture
 
-__all__ = ["Measurement", "Scorer", "is_constant", "score_architectures"]
+__all__ = ["Judge", "Measurement", "Scorer", "is_constant", "score_architectures"]
 
 
 @dataclass(frozen=True)
@@ -38,33 +38,17 @@ class Measurement:
     alone: float | Invalid
 
 
-class Scorer:
-    """A proxy with what it takes to score networks of one space."""
+class Judge:
+    """A proxy that scores networks whose features are known."""
 
-    def __init__(self, proxy: Expression, settings: CaptureSettings, store: FeatureStore, workers: Workers) -> None:
+    def __init__(self, proxy: Expression) -> None:
         self.proxy = canonical(proxy)
         self.features = features(self.proxy)
         self.relative = is_relative(self.proxy)
         self._parts = _parts(self.proxy)
-        self._settings, self._store, self._workers = settings, store, workers
 
-    def measure(self, networks: Sequence[Network], progress: Progress = silent) -> list[Measurement]:
-        """Take the proxy's features of networks, from the memo where they are known.
-
-        A proxy that only counts (params, depth) builds no network.
-        """
-        rows: list[BlockValues] = [{} for _ in networks]
-        if self.features:
-            rows = measured(networks, self.features, self._settings, self._store, self._workers, progress)
-        measurements = []
-        for network, values in zip(networks, rows, strict=True):
-            columns = numbers_of([network], self._settings.classes)
-            alone = self._alone(Population(columns, [values]))
-            numbers = {name: column[0] for name, column in columns.items()}
-            measurements.append(Measurement(network, numbers, values, alone))
-        return measurements
-
-    def _alone(self, network: Population) -> float | Invalid:
+    def alone(self, network: Population) -> float | Invalid:
+        """The score of a population of one network, or why it has none; of a relative proxy its last part."""
         value = math.nan
         for part in self._parts:
             score = network.score(part)
@@ -92,6 +76,30 @@ class Scorer:
             return [m.alone if isinstance(m.alone, Invalid) else together for m in measurements]
         found = iter(together.tolist())
         return [m.alone if isinstance(m.alone, Invalid) else next(found) for m in measurements]
+
+
+class Scorer(Judge):
+    """A proxy with what it takes to score networks of one space."""
+
+    def __init__(self, proxy: Expression, settings: CaptureSettings, store: FeatureStore, workers: Workers) -> None:
+        super().__init__(proxy)
+        self._settings, self._store, self._workers = settings, store, workers
+
+    def measure(self, networks: Sequence[Network], progress: Progress = silent) -> list[Measurement]:
+        """Take the proxy's features of networks, from the memo where they are known.
+
+        A proxy that only counts (params, depth) builds no network.
+        """
+        rows: list[BlockValues] = [{} for _ in networks]
+        if self.features:
+            rows = measured(networks, self.features, self._settings, self._store, self._workers, progress)
+        measurements = []
+        for network, values in zip(networks, rows, strict=True):
+            columns = numbers_of([network], self._settings.classes)
+            alone = self.alone(Population(columns, [values]))
+            numbers = {name: column[0] for name, column in columns.items()}
+            measurements.append(Measurement(network, numbers, values, alone))
+        return measurements
 
 
 def _parts(proxy: Expression) -> list[Expression]:
