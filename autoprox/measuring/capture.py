@@ -284,7 +284,9 @@ def measured_whole(
             raise
     release_memory()  # beyond the handler: the error's traceback holds all that was there
     found = measured_in_parts(measure_some, gradient, triples, count)
-    text = f"the batch of {count} does not fit into the memory of {device} for {clipped(name)}; it was measured in parts"
+    text = (
+        f"the batch of {count} does not fit into the memory of {device} for {clipped(name)}; it was measured in parts"
+    )
     warnings.warn(text, Notice, stacklevel=2)
     return found
 

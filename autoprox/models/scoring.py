@@ -15,7 +15,15 @@ from autoprox.errors import AutoproxError, InputError
 from autoprox.files import clipped
 from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, statistics, subexpressions
-from autoprox.measuring.capture import Lacking, Values, check_device, features_of, measured_whole, triples_of, within_memory
+from autoprox.measuring.capture import (
+    Lacking,
+    Values,
+    check_device,
+    features_of,
+    measured_whole,
+    triples_of,
+    within_memory,
+)
 from autoprox.measuring.images import Batch
 from autoprox.measuring.splitting import Blocks, Triple
 from autoprox.models.adapter import Adapter, adapter_of
@@ -37,7 +45,11 @@ AnyProxy = Proxy | Expression | Path | str
 Found = tuple[dict[str, float], dict[Expression, "Values | Lacking"]]
 """Architecture numbers and features of one model."""
 
-_EXPLICIT = ("map", "head_grad", "hvp")  # kinds that a fused attention does not form, or whose gradient it does not derive
+_EXPLICIT = (
+    "map",
+    "head_grad",
+    "hvp",
+)  # kinds that a fused attention does not form, or whose gradient it does not derive
 
 
 def score(
@@ -180,7 +192,9 @@ def _features(
     """Those of weights, those of attention in the open and the others apart, so that none depends on its company."""
     blocks = [Tapped(block, adapter) for block in adapter.blocks(model)]
     reasons = {feature: _lacks(blocks, feature) for feature in features}
-    found: dict[Expression, Values | Lacking] = {f: Lacking(reason) for f, reason in reasons.items() if reason is not None}
+    found: dict[Expression, Values | Lacking] = {
+        f: Lacking(reason) for f, reason in reasons.items() if reason is not None
+    }
     groups: dict[str, list[Expression]] = {}
     for feature in features:
         if feature not in found:
@@ -189,7 +203,9 @@ def _features(
 
         def take(names: Sequence[str], way: str = way) -> list[dict[str, Tensor]]:
             triples = triples_of(names)
-            measured = _measured(model, adapter, blocks, triples, None if way == "weights" else shown(), way == "explicit")
+            measured = _measured(
+                model, adapter, blocks, triples, None if way == "weights" else shown(), way == "explicit"
+            )
             return [{Statistic(*triple).name: value for triple, value in block.items()} for block in measured]
 
         found.update(features_of(group, take))

@@ -34,7 +34,9 @@ class _Tap:
     that is ``entering``, what enters the first as well.
     """
 
-    def __init__(self, modules: tuple[nn.Module, nn.Module], output: int, site: str, what: str, width: int | None) -> None:
+    def __init__(
+        self, modules: tuple[nn.Module, nn.Module], output: int, site: str, what: str, width: int | None
+    ) -> None:
         self._first, self._last = modules
         self._output, self._site, self._what, self._width = output, site, what, width
         self.entering = False
