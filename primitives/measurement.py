@@ -144,11 +144,16 @@ def loss_gradient(model: nn.Module, pass_: str, images: Tensor, labels: Tensor |
         return list(torch.autograd.grad(value, list(model.parameters()), allow_unused=True))
 
 
+def named(block: nn.Module) -> str:
+    """What errors call a block: its class, or what an object that stands for it says."""
+    return str(getattr(block, "class_name", type(block).__name__))
+
+
 def submodule(block: nn.Module, path: str) -> nn.Module:
     try:
         return block.get_submodule(path)
     except AttributeError:
-        raise ValueError(f"{block._get_name()} has no '{path}', which the statistic is taken at") from None
+        raise ValueError(f"{named(block)} has no '{path}', which the statistic is taken at") from None
 
 
 class Part:
@@ -197,7 +202,7 @@ def listen(block: nn.Module, taken: Taken, site: str, kind: str, paths: dict[str
         # by the order of calls, which layer scale, stochastic depth, windows and modulation leave as it is
         if "middle" not in taken.places:
             raise AbsentError(
-                f"{block._get_name()} runs 'mlp' before '{paths[site]}', so it has no halves x + attn(norm1(x)) and "
+                f"{named(block)} runs 'mlp' before '{paths[site]}', so it has no halves x + attn(norm1(x)) and "
                 f"x + mlp(norm2(x)), which {site}.{kind} is taken of",
                 [(half, taken_there) for half in HALVES for taken_there in ("output", "jacobian")],
             )
@@ -281,7 +286,7 @@ def run_pass(
             if site != "net" and (site, kind) not in taken.values:
                 in_map = kind in MAP_KINDS
                 raise AbsentError(
-                    f"{block._get_name()} never calls its '{MAP_MODULE if in_map else paths[site]}', "
+                    f"{named(block)} never calls its '{MAP_MODULE if in_map else paths[site]}', "
                     f"where {site}.{kind} is taken" + " (a fused attention forms no map: switch it off)" * in_map,
                     [(site, kind)],
                 )

@@ -27,7 +27,8 @@ class Runner(nn.Module):
     def __init__(self, model: nn.Module, adapter: Adapter) -> None:
         super().__init__()
         self.model = model
-        self._first = (adapter.blocks(model)[0],) if adapter.reads == "tokens" else ()  # in a tuple: not a part of this
+        first = adapter.blocks(model)[:1] if adapter.reads == "tokens" else []
+        self._first = tuple(first)  # in a tuple: not a part of this module
 
     def forward(self, batch: Tensor) -> Tensor:
         if not self._first or not batch.is_floating_point():
@@ -75,7 +76,7 @@ def explicit_attention(model: nn.Module) -> Iterator[None]:
     timm's modules have a switch ``fused_attn``, those of transformers look into their configuration.
     """
     fused = [module for module in model.modules() if getattr(module, "fused_attn", False) is True]
-    found = (getattr(module, "config", None) for module in model.modules())
+    found: list[Any] = [getattr(module, "config", None) for module in model.modules()]
     configs = {id(config): config for config in found if hasattr(config, "_attn_implementation")}
     before = [(config, config._attn_implementation) for config in configs.values()]
     try:

@@ -93,6 +93,7 @@ class Tapped:
 
     def __init__(self, block: nn.Module, adapter: Adapter) -> None:
         self.block, self.adapter = block, adapter
+        self.class_name = type(block).__name__
         self.width = self._width()
 
     # -- what is there
@@ -116,7 +117,7 @@ class Tapped:
 
     def lacks(self, site: str, kind: str) -> str | None:
         """Why the block has no such statistic, as far as that can be seen without running it."""
-        name = self._get_name()
+        name = self.class_name
         if declared := self.adapter.reason(site, kind):
             return f"{name} has no {site}.{kind}: {declared}"
         for part in ("map",) if kind in MAP_KINDS else ("norm2", "mlp", "block") if site in HALVES else (site,):
@@ -146,16 +147,13 @@ class Tapped:
 
     # -- what the measurement asks
 
-    def _get_name(self) -> str:
-        return type(self.block).__name__
-
     def get_submodule(self, name: str) -> _Tap:
         """The tap of ``site``, ``site<`` (what enters it) or ``site.1`` (one of the layers side by side)."""
         site, _, index = name.removesuffix("<").partition(".")
         place = self.places("map")[0] if name == MAP_MODULE else self.places(site)[int(index or 0)]
         first = self.block.get_submodule(place.entry)
         last = first if place.exit is None else self.block.get_submodule(place.exit)
-        what = f"{'the attention map' if name == MAP_MODULE else site} of {self._get_name()}"
+        what = f"{'the attention map' if name == MAP_MODULE else site} of {self.class_name}"
         width = self.width if site in _WIDE and name != MAP_MODULE else None
         tap = _Tap((first, last), place.output, site, what, width)
         tap.entering = name.endswith("<")
@@ -205,7 +203,7 @@ class Tapped:
         inputs = [found[pass_, f"{member}<", "input"] for member in _members(site, len(self.places(site)))]
         if not all(torch.equal(inputs[0], other) for other in inputs[1:]):
             pairs = {(site, kind_) for kind_ in _KINDS}
-            raise AbsentError(f"the layers of {site} of {self._get_name()} read different tokens", pairs)
+            raise AbsentError(f"the layers of {site} of {self.class_name} read different tokens", pairs)
         if kind == "input":
             return inputs[0]
         if kind == "input_grad":  # all of them pass their gradient on to the one input

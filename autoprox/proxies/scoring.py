@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoprox.errors import InputError
 from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, features, is_relative
 from autoprox.measuring.capture import CaptureSettings, Network
@@ -133,7 +132,7 @@ def score_architectures(
     Raises:
         InputError: a model is no architecture file.
     """
-    networks = [model if isinstance(model, tuple) else _read(model) for model in models]
+    networks = [model if isinstance(model, tuple) else load_architecture(Path(model)).network for model in models]
     names = [" ".join(model) if isinstance(model, tuple) else model for model in models]
     scorer = Scorer(proxy, settings, store, workers)
     distinct = list(dict.fromkeys(networks))
@@ -143,12 +142,3 @@ def score_architectures(
         group = [taken[network] for network in distinct if network[0] == space]
         known.update(zip((m.network for m in group), scorer.scores(group), strict=True))
     return [(name, known[network]) for name, network in zip(names, networks, strict=True)]
-
-
-def _read(model: str) -> Network:
-    if model.startswith(("timm:", "hf:")):
-        raise InputError(
-            f"{model!r} cannot be scored: only architecture files (arch.json, as 'autoprox search' writes them) can be "
-            "scored in this version"
-        )
-    return load_architecture(Path(model)).network
