@@ -165,7 +165,7 @@ def test_values_that_look_like_options_stay_values() -> None:
     assert spread(["rank", "--proxy", "-sum(x)", "--model"]) == ["rank", "--proxy", "-sum(x)", "--model"]
     assert spread(["rank", "--proxy=a", "b", "--json", "c"]) == ["rank", "--proxy=a", "--proxy", "b", "--json", "c"]
     assert spread(["score", "--proxy", "a", "b", "--model", "c", "d"]) == [
-        "score", "--proxy", "a", "b", "--model", "c", "--model", "d"
+        "score", "--proxy", "a", "--proxy", "b", "--model", "c", "--model", "d"
     ]  # fmt: skip
 
 
