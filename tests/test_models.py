@@ -116,7 +116,8 @@ def test_a_network_of_a_space_scores_like_the_same_network_in_timm(
     ours = own(space, record)
     theirs = make(record, get_space(space).outputs(None))
     theirs.load_state_dict({rename(name): value for name, value in ours.state_dict().items()})
-    assert assert_same(measured(ours.double(), KNOWN), measured(theirs.double(), KNOWN)) == len(KNOWN)
+    images = 1 if space == "autoformer-sub" else 2  # which takes the longest
+    assert assert_same(measured(ours.double(), KNOWN, images), measured(theirs.double(), KNOWN, images)) == len(KNOWN)
     assert size(theirs) == size(ours)
 
 
