@@ -116,8 +116,13 @@ def test_a_network_of_a_space_scores_like_the_same_network_in_timm(
     ours = own(space, record)
     theirs = make(record, get_space(space).outputs(None))
     theirs.load_state_dict({rename(name): value for name, value in ours.state_dict().items()})
-    images = 1 if space == "autoformer-sub" else 2  # which takes the longest
-    assert assert_same(measured(ours.double(), KNOWN, images), measured(theirs.double(), KNOWN, images)) == len(KNOWN)
+    wanted = (
+        KNOWN if space == "pit-tiny" else [f for f in KNOWN if "hvp" not in to_text(f) and "jacobian" not in to_text(f)]
+    )
+    images = 2 if space == "pit-tiny" else 1  # the other takes long
+    assert assert_same(measured(ours.double(), wanted, images), measured(theirs.double(), wanted, images)) == len(
+        wanted
+    )
     assert size(theirs) == size(ours)
 
 

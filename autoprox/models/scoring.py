@@ -70,7 +70,7 @@ def score(
     Args:
         model: any transformer that an adapter knows (`autoprox.models.register`), in evaluation mode for the measurement.
         proxy: what to score by.
-        batch: (images, labels), or images where no loss is run; token ids for models that read text. None: ``batch_size``
+        batch: (images, labels), or images where no loss is differentiated; token ids for models that read text. None: ``batch_size``
             standard normal images or uniformly drawn tokens of the model's own size, with labels of as many classes as it
             has logits.
         adapter: tells where blocks and sites are; None: the one that knows the model.
@@ -234,6 +234,8 @@ def _measured(
     explicit: bool,
 ) -> Blocks:
     runner = Runner(model, adapter)
+    # labels say nothing where the loss is not differentiated, so images alone will do
+    unlabelled = not any(Statistic(*triple).needs_backward for triple in triples)
     singles, paths = blocks[0].singles(triples)
     seen = cast(list[nn.Module], blocks)  # they answer all that is asked of a module
 
@@ -244,7 +246,9 @@ def _measured(
         if not images.is_floating_point():
             with frozen_mode(model):
                 images = runner.embedded(images)
-        return images, batch.labels[rows] if len(batch.labels) else None
+        if len(batch.labels):
+            return images, batch.labels[rows]
+        return images, torch.zeros(len(images), dtype=torch.int64, device=images.device) if unlabelled else None
 
     def measure_some(wanted: Sequence[Triple], rows: slice, part: Part | None) -> Blocks:
         return measure(runner, wanted, paths, *shown(rows), part, seen)
