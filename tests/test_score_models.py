@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from autoprox.errors import InputError
 from autoprox.language.text import parse_proxy
+from autoprox.measuring.capture import CaptureSettings
 from autoprox.models import Adapter, Place, adapter_of, forget, register, score, score_together, size
 from autoprox.models import sources as sources_module
+from autoprox.models.batches import batch_of_settings
 from autoprox.models.sources import parse_source
 from autoprox.proxies.evaluation import Invalid
 from autoprox.proxies.proxy import Proxy, save_proxy
@@ -326,6 +328,24 @@ def test_a_configuration_is_read_from_a_file_or_folder_and_runs_nothing(tmp_path
     assert len(parse_source(f"hf:{folder}?num_hidden_layers=2").build(0).vit.layers) == 2
 
 
+def test_real_images_and_a_text_are_what_models_are_measured_on(capsys: Captured) -> None:
+    model = parse_source(VIT + "&num_classes=10").build(0)
+    settings = CaptureSettings(batch_size=2, dataset="digits")
+    batch = batch_of_settings(model, adapter_of(model), settings)
+    assert batch is not None
+    assert batch.images.shape == (2, 3, 32, 32)
+    small = parse_source(VIT + "&num_classes=4").build(0)
+    with pytest.raises(
+        InputError, match=r"digits has 10 classes and VisionTransformer 4; build it with num_classes=10"
+    ):
+        batch_of_settings(small, adapter_of(small), settings)
+    Path("words.txt").write_text(" ".join(f"word{i % 50}" for i in range(1000)))
+    command = ["score", "--proxy", "snip", "--model", BERT, VIT, *ONE]
+    noise, words = (prints(capsys, [*command, *more])["scores"] for more in ([], ["--text", "words.txt"]))
+    assert noise[0] != words[0]
+    assert noise[1] == words[1]
+
+
 def test_several_proxies_and_models_as_json(capsys: Captured) -> None:
     models = [VIT, BERT, "timm:resnet18", XCIT]
     proxies = ["snip", DISCOVERED, "attention-entropy"]
@@ -338,6 +358,7 @@ def test_several_proxies_and_models_as_json(capsys: Captured) -> None:
             row = found[proxy, model]
             assert row["params"] == sum(p.numel() for p in built.parameters())
             assert row["score"] == pytest.approx(score(built, proxy, batch_size=2), rel=1e-6)
+            assert row["score"] == pytest.approx(score(model, proxy, batch_size=2), rel=1e-6)
     for proxy in proxies:
         row = found[proxy, "timm:resnet18"]
         assert row["score"] is None

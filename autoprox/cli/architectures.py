@@ -223,7 +223,7 @@ def score(
     judges = {judge.label: judge.expression for judge in map(resolve_proxy, proxy)}
     settings = options.capture_settings(batch_size, seed, device=device, text=text)
     files = [name for name in model if not name.startswith(PREFIXES)]
-    if text is not None:
+    if text is not None and len(files) == len(model):
         check_text(settings, [load_architecture(Path(name)).space for name in files])
     with FeatureStore(options.memo()) as store, work_view() as view, Workers(workers) as pool:
         found = score_models(list(judges.values()), model, settings, store, pool, view.progress, download=download)

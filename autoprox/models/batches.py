@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from autoprox.errors import InputError
-from autoprox.measuring.images import Batch
-from autoprox.measuring.tokens import token_batch
+from autoprox.measuring.capture import CaptureSettings
+from autoprox.measuring.images import Batch, image_batch
+from autoprox.measuring.tokens import text_batch, token_batch
 from autoprox.models.adapter import Adapter
 from autoprox.models.running import Runner
 from primitives.measurement import frozen_mode
 
-__all__ = ["GivenBatch", "batch_for", "noise_for"]
+__all__ = ["GivenBatch", "batch_for", "batch_of_settings", "noise_for"]
 
 GivenBatch: TypeAlias = Batch | tuple[Tensor, Tensor] | Tensor
 """Images (batch, channels, height, width) or token ids (batch, length), with labels (batch,) where the loss needs them."""
@@ -65,13 +66,43 @@ def noise_for(model: nn.Module, adapter: Adapter, size: int, seed: int) -> Batch
     if getattr(model, "num_classes", None) == 0:
         raise InputError(f"{type(model).__name__} has no classifier (num_classes=0); give it one to measure a loss")
     shape = _tokens(model) if adapter.reads == "tokens" else _images(model)
+    return shape.noise(size, _classes(model, adapter, shape), seed)
+
+
+def batch_of_settings(model: nn.Module, adapter: Adapter, settings: CaptureSettings) -> Batch | None:
+    """Real images or a text, where the settings name them and the model reads such; None: noise is meant.
+
+    Raises:
+        InputError: the images have more classes than the model, or it reads others than square ones in colours.
+        MissingError: they cannot be read.
+    """
+    if adapter.reads == "tokens" and settings.text is not None:
+        read = _tokens(model)
+        classes = _classes(model, adapter, read)
+        return text_batch(settings.text, settings.batch_size, read.length, classes, settings.seed, read.vocabulary)
+    if adapter.reads == "tokens" or settings.dataset is None:
+        return None
+    shape = _images(model)
+    if (shape.channels, shape.height) != (3, shape.width):
+        raise InputError(f"{type(model).__name__} reads {shape}; images of data sets are square and have 3 channels")
+    batch = image_batch(settings.dataset, settings.data_root, settings.batch_size, settings.seed, shape.height)
+    if batch.classes > (found := _classes(model, adapter, shape)):
+        raise InputError(
+            f"{settings.dataset} has {batch.classes} classes and {type(model).__name__} {found}; build it with "
+            f"num_classes={batch.classes} (timm) or num_labels={batch.classes} (hf)"
+        )
+    return batch
+
+
+def _classes(model: nn.Module, adapter: Adapter, shape: _Images | _Tokens) -> int:
+    """As many as the model has logits."""
     device, dtype = _home(model)
     one = shape.noise(1, 2, 0).images
     with frozen_mode(model), torch.no_grad():
-        logits = Runner(model, adapter)(one.to(device, dtype if one.is_floating_point() else None))
+        logits: Tensor = Runner(model, adapter)(one.to(device, dtype if one.is_floating_point() else None))
     if logits.shape[1] < 2:
         raise InputError(f"{type(model).__name__} has one logit; expected two classes or more")
-    return shape.noise(size, logits.shape[1], seed)
+    return logits.shape[1]
 
 
 def _home(model: nn.Module) -> tuple[torch.device, torch.dtype]:

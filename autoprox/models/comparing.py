@@ -14,6 +14,8 @@ from autoprox.measuring.capture import CaptureSettings, Network
 from autoprox.measuring.measure import measured_where_possible
 from autoprox.measuring.store import FeatureStore
 from autoprox.measuring.workers import Progress, Workers, silent
+from autoprox.models.adapter import adapter_of
+from autoprox.models.batches import batch_of_settings
 from autoprox.models.scoring import Found, judged, measure_model, numbers_in
 from autoprox.models.sizes import count_parameters
 from autoprox.models.sources import PREFIXES, Source, parse_source
@@ -134,9 +136,10 @@ def _task(task: tuple[str, Source, tuple[str, ...], tuple[str, ...], CaptureSett
     model = source.build(settings.seed)
     params = count_parameters(model)
     try:
+        adapter = adapter_of(model)
         return params, measure_model(
-            model, [parse(text) for text in texts], numbers,
-            seed=settings.seed, device=settings.device, batch_size=settings.batch_size,
+            model, [parse(text) for text in texts], numbers, batch_of_settings(model, adapter, settings),
+            adapter=adapter, seed=settings.seed, device=settings.device, batch_size=settings.batch_size,
         )  # fmt: skip
     except (InputError, MissingError) as error:
         return params, Invalid(str(error))

@@ -30,6 +30,7 @@ from autoprox.models.adapter import Adapter, adapter_of
 from autoprox.models.batches import GivenBatch, batch_for
 from autoprox.models.running import Runner, explicit_attention, separate_biases
 from autoprox.models.sizes import numbers_of_model
+from autoprox.models.sources import parse_source
 from autoprox.models.taps import Tapped, joined_blocks, own_pairs
 from autoprox.proxies.evaluation import Invalid, Population
 from autoprox.proxies.proxy import Proxy, load_proxy, resolve_proxy
@@ -53,7 +54,7 @@ _EXPLICIT = (
 
 
 def score(
-    model: nn.Module,
+    model: nn.Module | str,
     proxy: AnyProxy,
     batch: GivenBatch | None = None,
     *,
@@ -68,11 +69,12 @@ def score(
     ``grad``, hooks and the way attention is computed are afterwards as before, and so is torch's global generator.
 
     Args:
-        model: any transformer that an adapter knows (`autoprox.models.register`), in evaluation mode for the measurement.
+        model: any transformer that an adapter knows (`autoprox.models.register`), in evaluation mode for the measurement; or
+            ``timm:NAME`` or ``hf:CONFIG``, which is built with the initial weights of the seed.
         proxy: what to score by.
-        batch: (images, labels), or images where no loss is differentiated; token ids for models that read text. None: ``batch_size``
-            standard normal images or uniformly drawn tokens of the model's own size, with labels of as many classes as it
-            has logits.
+        batch: (images, labels), or images where no loss is differentiated; token ids for models that read text. None:
+            ``batch_size`` standard normal images or uniformly drawn tokens of the model's own size, with labels of as many
+            classes as it has logits.
         adapter: tells where blocks and sites are; None: the one that knows the model.
         seed: of the noise.
         device: where to measure, on a copy if the model is elsewhere; None: where the model is.
@@ -92,14 +94,14 @@ def score(
             "autoprox.models.score_together"
         )
     found = measure_model(
-        model, judge.features, numbers_in([judge.proxy]), batch,
+        _built(model, seed), judge.features, numbers_in([judge.proxy]), batch,
         adapter=adapter, seed=seed, device=device, batch_size=batch_size,
     )  # fmt: skip
     return judged(judge, ("model", ""), found).alone
 
 
 def score_together(
-    models: Mapping[str, nn.Module],
+    models: Mapping[str, nn.Module | str],
     proxy: AnyProxy,
     batch: GivenBatch | None = None,
     *,
@@ -114,11 +116,17 @@ def score_together(
         judged(
             judge,
             ("model", name),
-            measure_model(model, judge.features, wanted, batch, seed=seed, device=device, batch_size=batch_size),
+            measure_model(
+                _built(model, seed), judge.features, wanted, batch, seed=seed, device=device, batch_size=batch_size
+            ),
         )
         for name, model in models.items()
     ]
     return dict(zip(models, judge.scores(measurements), strict=True))
+
+
+def _built(model: nn.Module | str, seed: int) -> nn.Module:
+    return parse_source(model).build(seed) if isinstance(model, str) else model
 
 
 def _expression(proxy: AnyProxy) -> Expression:
