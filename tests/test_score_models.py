@@ -347,7 +347,7 @@ def test_real_images_and_a_text_are_what_models_are_measured_on(capsys: Captured
 
 
 def test_several_proxies_and_models_as_json(capsys: Captured) -> None:
-    models = [VIT, BERT, "timm:resnet18", XCIT]
+    models = [VIT, BERT, "timm:resnet18", XCIT, "timm:resnet18?dpth=3"]
     proxies = ["snip", DISCOVERED, "attention-entropy"]
     rows = prints(capsys, ["score", "--proxy", *proxies, "--model", *models, *ONE])["scores"]
     assert [(row["proxy"], row["model"]) for row in rows] == [(p, m) for p in proxies for m in models]
@@ -363,6 +363,9 @@ def test_several_proxies_and_models_as_json(capsys: Captured) -> None:
         row = found[proxy, "timm:resnet18"]
         assert row["score"] is None
         assert row["invalid"].startswith("no adapter knows the blocks of ResNet")
+        row = found[proxy, "timm:resnet18?dpth=3"]
+        assert (row["params"], row["score"]) == (None, None)
+        assert "cannot be built: TypeError" in row["invalid"]
     assert found["attention-entropy", XCIT]["invalid"].endswith("so there is no map of tokens")
     assert isinstance(found["snip", XCIT]["score"], float)
 

@@ -42,7 +42,8 @@ class ScoredModel:
     scores: tuple[float | Invalid, ...]
 
 
-_Outcome = tuple[int | None, "Found | Invalid"]
+_Outcome = tuple[int | None, "Found | Invalid | InputError"]
+"""Parameters and what was found: nothing can be measured, or with an InputError not even be built."""
 
 
 def score_models(
@@ -73,8 +74,7 @@ def score_models(
         For each model, in order, its parameters and its scores.
 
     Raises:
-        InputError: a model is no architecture file and not known, or cannot be built as asked; before anything is measured
-            except for options that only show when a model is built.
+        InputError: a model is no architecture file and not known, before anything is measured; or none can be built as asked.
         MissingError: a library is missing, or what is measured on cannot be read.
     """
     judges = [Judge(proxy) for proxy in proxies]
@@ -96,6 +96,9 @@ def score_models(
     for done, (task, outcome) in enumerate(zip(tasks, workers.map(_task, tasks, _lost), strict=True), 1):
         outcomes[task[0]] = outcome
         progress("score", done, len(tasks))
+    failed = [found for _, found in outcomes.values() if isinstance(found, InputError)]
+    if len(failed) == len(distinct):
+        raise failed[0]
     groups = [distinct] if sources else _by_space(files)
     scores: dict[str, list[float | Invalid]] = {text: [] for text in distinct}
     for judge in judges:
@@ -133,7 +136,10 @@ def _of_spaces(
 def _task(task: tuple[str, Source, tuple[str, ...], tuple[str, ...], CaptureSettings]) -> _Outcome:
     """Build and measure one model; runs in a worker process."""
     _, source, texts, numbers, settings = task
-    model = source.build(settings.seed)
+    try:
+        model = source.build(settings.seed)
+    except InputError as error:
+        return None, error
     params = count_parameters(model)
     try:
         adapter = adapter_of(model)
@@ -149,7 +155,9 @@ def _lost(_: object, reason: str) -> _Outcome:
     return None, Invalid(reason)
 
 
-def _measurement(judge: Judge, text: str, outcome: Found | Invalid) -> Measurement:
+def _measurement(judge: Judge, text: str, outcome: Found | Invalid | InputError) -> Measurement:
+    if isinstance(outcome, InputError):
+        outcome = Invalid(str(outcome))
     if isinstance(outcome, Invalid):
         return Measurement(("model", text), {}, {}, outcome)
     return judged(judge, ("model", text), outcome)

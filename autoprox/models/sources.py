@@ -130,6 +130,8 @@ class Source:
         except Exception as error:  # the library checks the fields in many ways
             reason = " ".join(str(error).split())
             raise InputError(f"{clipped(self.text)} is no configuration of {kind}: {clipped(reason)}") from error
+        if config.architectures is None:  # which the library looks into where a type has several classifiers
+            config.architectures = []
         self._classifier(config)
         return config
 
