@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -237,3 +238,15 @@ def test_every_family_has_what_its_row_says(name: str) -> None:
         if not isinstance(found[feature], Lacking):
             assert np.isfinite(found[feature]).all(), to_text(feature)
             assert len(found[feature]) == family.depth
+
+
+def test_the_page_lists_the_families_and_what_they_lack() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "models.md").read_text(encoding="utf-8")
+    table = page.partition("| family | blocks | lacking |")[2].partition("\n\n")[0].splitlines()[2:]
+    rows = {}
+    for line in table:
+        name, block, lacking = (cell.strip().replace("`", "") for cell in line.strip("|").split("|"))
+        rows[name] = (block, tuple(lacking.split()))
+    built = {name: family.build() for name, family in FAMILIES.items()}
+    blocks = {name: type(adapter_of(model).blocks(model)[0]).__name__ for name, model in built.items()}
+    assert rows == {name: (blocks[name], family.absent) for name, family in FAMILIES.items()}
