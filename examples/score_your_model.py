@@ -1,7 +1,4 @@
-"""Score a vision transformer of your own: an adapter tells where its blocks are and where what is in a block.
-
-The query, key and value layers of this one are separate, and its modules have names of their own.
-"""
+"""Score a vision transformer of your own: an adapter tells where its blocks are and what is where in a block."""
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +15,8 @@ class Attention(nn.Module):
         self.to_q, self.to_k, self.to_v, self.out = (nn.Linear(dim, dim) for _ in range(4))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        layers = (self.to_q, self.to_k, self.to_v)
-        q, k, v = (layer(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2) for layer in layers)
+        parts = (layer(tokens).unflatten(-1, (self.heads, -1)) for layer in (self.to_q, self.to_k, self.to_v))
+        q, k, v = (part.transpose(1, 2) for part in parts)
         return self.out((self.softmax(q @ k.mT / q.shape[-1] ** 0.5) @ v).transpose(1, 2).flatten(2))
 
 
@@ -48,16 +45,15 @@ class MyViT(nn.Module):
         return self.head(self.layers(self.patches(images).flatten(2).mT).mean(1))
 
 
-qkv = ("attention.to_q", "attention.to_k", "attention.to_v")
-attention = {"attn": "attention", "qkv": qkv, "proj": "attention.out", "map": "attention.softmax"}
-mlp = {"mlp": "feed", "fc1": "feed.0", "gelu": "feed.1", "fc2": "feed.2"}
-sites = {**attention, **mlp, "norm1": "before", "norm2": "between"}
-register(Adapter("my ViT", lambda model: list(model.layers) if isinstance(model, MyViT) else [], sites))
+attention = {"attn": "attention", "proj": "attention.out", "map": "attention.softmax"}
+attention["qkv"] = ("attention.to_q", "attention.to_k", "attention.to_v")
+rest = {"mlp": "feed", "fc1": "feed.0", "gelu": "feed.1", "fc2": "feed.2", "norm1": "before", "norm2": "between"}
+register(Adapter("my ViT", lambda m: list(m.layers) if isinstance(m, MyViT) else [], attention | rest))
 
-torch.manual_seed(0)
-models = {"shallow": MyViT(32, 2), "deep": MyViT(32, 6), "wide": MyViT(64, 2)}
 batch = torch.randn(4, 3, 32, 32), torch.randint(10, (4,))
+models = {"shallow": MyViT(32, 2), "deep": MyViT(32, 6), "wide": MyViT(64, 2)}
 ranks = score_together(models, "dss++", batch)
 for name, model in models.items():
-    params = size(model, batch).params
-    print(f"{name:8} params={params:6} snip={score(model, 'snip', batch):8.3f} dss++={ranks[name]:.3f}")
+    print(
+        f"{name:8} params={size(model, batch).params:6} snip={score(model, 'snip', batch):8.3f} dss++={ranks[name]:.3f}"
+    )

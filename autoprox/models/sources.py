@@ -166,6 +166,10 @@ class Source:
         transformers = _library("transformers", "nlp")
         for auto in (transformers.AutoModelForImageClassification, transformers.AutoModelForSequenceClassification):
             if type(config) in auto._model_mapping:
+                try:
+                    auto._model_mapping[type(config)]  # which imports the model
+                except (RuntimeError, OSError, ImportError) as error:
+                    raise _unloadable("transformers", error) from None
                 return auto
         raise InputError(
             f"{clipped(self.text)}: transformers has no classifier of images or text of the type {config.model_type}"
@@ -216,9 +220,15 @@ def _library(name: str, extra: str) -> ModuleType:
         raise MissingError(
             f"models of {name} need the extra {extra} ({error.name} is not installed): {remedy}"
         ) from None
-    except (RuntimeError, OSError, ImportError) as error:  # a torchvision that was built for another torch
-        reason = str(error).partition("\n")[0]
-        raise MissingError(
-            f"{name} is installed but does not load with torch {torch.__version__} ({clipped(reason)}): most often "
-            "torchvision was built for another torch; install both, of releases that belong together, from one index"
-        ) from None
+    except (RuntimeError, OSError, ImportError) as error:
+        raise _unloadable(name, error) from None
+
+
+def _unloadable(name: str, error: Exception) -> MissingError:
+    """What to do about a library that is there and fails: it was torchvision, built for another torch, in all cases known."""
+    causes = [error, *filter(None, (error.__cause__, error.__context__))]
+    reason = next((text for cause in causes if "torchvision" in (text := str(cause).partition("\n")[0])), str(error))
+    return MissingError(
+        f"{name} is installed but does not load with torch {torch.__version__} ({clipped(reason)}): most often "
+        "torchvision was built for another torch; install both, of releases that belong together, from one index"
+    )
