@@ -26,6 +26,7 @@ ROWS = {
     "autoprox.spaces": 2,
     "autoprox.versions": 2,
     "autoprox.measuring": 3,
+    "autoprox.models": 3,
     "autoprox.proxies": 3,
     "autoprox.ranking": 3,
     "autoprox.discovery": 4,

@@ -137,7 +137,7 @@ def _run(arguments: list[str]) -> int:
 
 _SEVERAL = {
     ("rank",): ("--proxy",),
-    ("score",): ("--model",),
+    ("score",): ("--proxy", "--model"),
     ("bench", "build"): ("--space", "--dataset"),
 }
 """The options of a command that take several values."""
