@@ -14,6 +14,7 @@ import primitives
 
 if TYPE_CHECKING:
     from autoprox.api.discovering import discover
+    from autoprox.api.explaining import explain
     from autoprox.api.ranking import rank
     from autoprox.api.scoring import score
     from autoprox.api.searching import search
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from autoprox.measuring.workers import silent
     from autoprox.proxies.proxy import Proxy
 
-__all__ = ["Proxy", "__version__", "discover", "rank", "score", "search", "silent", "train"]
+__all__ = ["Proxy", "__version__", "discover", "explain", "rank", "score", "search", "silent", "train"]
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ if getattr(primitives, "__distribution__", None) != "autoprox-vit":
 _HOMES = {
     "Proxy": "autoprox.proxies.proxy",
     "discover": "autoprox.api.discovering",
+    "explain": "autoprox.api.explaining",
     "rank": "autoprox.api.ranking",
     "score": "autoprox.api.scoring",
     "search": "autoprox.api.searching",

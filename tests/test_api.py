@@ -8,7 +8,6 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ import autoprox
 from autoprox.api.remembered import changed
 from autoprox.cli import run
 from autoprox.errors import InputError, InterruptedRunError, MissingError
-from autoprox.proxies.evaluation import Invalid
 from tests.commands import Captured, prints
 
 SNIP = "sum(sum(abs(linear.weight*linear.grad)))"
@@ -37,6 +35,15 @@ def here(tmp_path: Path, sampled_home: str, monkeypatch: pytest.MonkeyPatch) -> 
 def searched(**more: Any) -> Any:
     asked = {"space": "pit-nano", "max_params": "20K", "evaluations": 12, "workers": 1, "progress": autoprox.silent}
     return autoprox.search("snip", **{**asked, **more})
+
+
+@pytest.fixture(scope="session")
+def searched_once(sampled_home: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One search for all tests that need what it finds."""
+    folder = tmp_path_factory.mktemp("search")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOPROX_HOME", sampled_home)
+        return searched(out=folder / "arch.json", run_dir=folder / "run")
 
 
 class Balanced(HTMLParser):
@@ -77,19 +84,23 @@ def test_importing_is_light_and_search_stays_a_function() -> None:
 def test_every_option_of_a_command_is_an_argument() -> None:
     from inspect import signature
 
-    from autoprox.cli import architectures, discovering, ranking, training
+    from autoprox.cli import architectures, discovering, explaining, ranking, training
 
     for command, function in (
         (discovering.discover, autoprox.discover),
         (ranking.rank, autoprox.rank),
+        (explaining.explain, autoprox.explain),
         (architectures.search, autoprox.search),
         (architectures.score, autoprox.score),
         (training.train, autoprox.train),
     ):
         options = {name: option.default for name, option in signature(command).parameters.items()}
         arguments = signature(function).parameters
-        assert set(options) - {"context", "json"} <= set(arguments)
-        for name in set(options) - {"context", "json", "bench", "model", "proxy", "workers"}:
+        shown = {"context", "json", "format"}
+        assert set(options) - shown <= set(arguments)
+        for name in set(options) - shown - {"bench", "model", "proxy", "workers"}:
+            if (function, name) == (autoprox.score, "device"):
+                continue  # a module is measured where it is
             default = getattr(options[name], "value", options[name])
             assert arguments[name].default == (str(default) if isinstance(default, Path) else default), name
 
@@ -164,7 +175,8 @@ def test_search_is_that_of_the_command_and_its_result_can_be_scored(capsys: Capt
 
     assert autoprox.score(found, "snip") == autoprox.score("arch.json", "snip") == pytest.approx(found.score)
     scores = autoprox.score(["arch.json", found.found.network, Path("other.json")], "snip")
-    assert [score.score for score in scores.scores] == [pytest.approx(found.score)] * 3
+    assert [row["score"] for row in scores.records] == [pytest.approx(found.score)] * 3
+    assert {row["params"] for row in scores.records} == {found.params}
     assert prints(capsys, ["score", "--proxy", "snip", "--model", "arch.json"])["scores"][0]["score"] == found.score
     assert rows_of(scores) == 4
     assert scores.best().model == "arch.json"
@@ -242,21 +254,43 @@ def test_the_command_goes_on_with_a_run_of_the_library() -> None:
     assert run(["discover", "--resume", "--run-dir", "run", "--workers", "1"]) == 0
 
 
-def test_models_of_other_libraries_go_to_their_own_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[dict[str, Any]] = []
+class Layers(torch.nn.Module):
+    """A module that no adapter knows, unless it is told where the blocks are."""
 
-    def foreign(model: object, proxy: autoprox.Proxy, batch: object = None, **more: Any) -> float | Invalid:
-        told.append({"proxy": proxy.label, "batch": batch, **more})
-        return Invalid("not finite") if model == "timm:b" else 2.0
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.ModuleList(torch.nn.TransformerEncoderLayer(8, 2, 16, 0.0) for _ in range(2))
+        self.head = torch.nn.Linear(8, 3)
 
-    monkeypatch.setitem(sys.modules, "autoprox.models", SimpleNamespace(score=foreign))  # type: ignore[arg-type]
-    assert autoprox.score(torch.nn.Linear(2, 2), "snip", 5, adapter=6, seed=7) == 2.0
-    assert told == [{"proxy": "snip", "batch": 5, "adapter": 6, "seed": 7, "device": "cpu", "batch_size": 8}]
-    assert autoprox.score(["timm:a", "timm:b"], "snip").records == [
-        {"model": "timm:a", "score": 2.0, "invalid": None},
-        {"model": "timm:b", "score": None, "invalid": "not finite"},
-    ]
-    with pytest.raises(InputError, match="snip has no score of timm:b: not finite"):
-        autoprox.score("timm:b", "snip")
-    with pytest.raises(InputError, match="cannot be scored together"):
-        autoprox.score(["timm:a", "arch.json"], "snip")
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = images.flatten(2).transpose(1, 2)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        logits: torch.Tensor = self.head(tokens.mean(1))
+        return logits
+
+
+def test_modules_are_scored_as_they_are() -> None:
+    from autoprox.models import Adapter
+
+    model = Layers()
+    adapter = Adapter("layers", blocks=lambda m: list(m.layers), sites={"fc1": "linear1", "fc2": "linear2"})
+    weights = sum(float(layer.linear1.weight.detach().double().norm()) for layer in model.layers)  # type: ignore[union-attr, operator]
+    assert autoprox.score(model, "sum(l2(fc1.weight))", adapter=adapter) == pytest.approx(weights)
+    batch = (torch.randn(4, 8, 3, 3), torch.tensor([0, 1, 2, 0]))
+    found = autoprox.score([model], ["sum(l2(fc1.grad))", "depth"], batch, adapter=adapter)
+    assert [row["proxy"] for row in found.records] == ["sum(l2(fc1.grad))", "depth"]
+    assert [row["params"] for row in found.records] == [sum(p.numel() for p in model.parameters())] * 2
+    assert found.best().scores[1] == 2
+    with pytest.raises(InputError, match="snip has no score of Layers: no adapter knows the blocks of Layers"):
+        autoprox.score(model, "snip")
+
+
+def test_one_model_by_several_proxies_is_what_the_command_says(searched_once: Any, capsys: Captured) -> None:
+    proxies = ["params", "snip", "normalise(sum(l2(qkv.weight)))"]
+    found = autoprox.score([searched_once.out, searched_once], proxies, progress=autoprox.silent)
+    asked = ["score", "--proxy", *proxies, "--model", str(searched_once.out)]
+    assert [r["score"] for r in prints(capsys, asked)["scores"]] == [r["score"] for r in found.records[::2]]
+    assert "ranks the given models of one space" in str(found)
+    assert rows_of(found) == 3

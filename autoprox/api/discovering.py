@@ -143,6 +143,7 @@ def discovered(
             home=home_folder(),
             workers=workers,
             benchmarks=truth.record(),
+            tables=truth.benchmarks,
             resume=resume,
             observe=observe,
             progress=watch.progress,

@@ -1,77 +1,26 @@
-"""What the functions return: frozen records that read well in a notebook and become a data frame where pandas is there."""
+"""What the functions return: frozen records of what was found, with the files where it is kept."""
 
 from __future__ import annotations
 
 import json
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
+from autoprox.api.shown import Record, Result
 from autoprox.errors import MissingError
+from autoprox.explaining import Explanation
+from autoprox.models.comparing import ScoredModel
+from autoprox.proxies.evaluation import Invalid
 from autoprox.proxies.proxy import Proxy
-from autoprox.ranking.verdict import Finding, verdict
+from autoprox.ranking.verdict import Finding
 from autoprox.report.architectures import choices
 from autoprox.report.figures import correlation, count, interval, signed
+from autoprox.report.scores import score_records
 from autoprox.spaces.architecture_file import ArchitectureFile
 
-__all__ = ["Discovered", "Ranked", "Record", "Result", "Score", "Scored", "Searched"]
-
-Record: TypeAlias = dict[str, Any]
-"""One row of a table, by column."""
-
-
-class Result(ABC):
-    """A heading, notes and a table."""
-
-    @property
-    @abstractmethod
-    def records(self) -> list[Record]:
-        """The rows, as plain numbers and texts."""
-
-    @abstractmethod
-    def _heading(self) -> str: ...
-
-    @abstractmethod
-    def _notes(self) -> Sequence[str]: ...
-
-    @abstractmethod
-    def _cells(self) -> list[dict[str, str]]:
-        """The rows as they are shown."""
-
-    def to_pandas(self) -> Any:
-        """The records as a `pandas.DataFrame`; MissingError where pandas is not installed."""
-        try:
-            from pandas import DataFrame
-        except ImportError:
-            raise MissingError(
-                "a data frame needs pandas, which is not installed: pip install pandas (the same rows are in .records)"
-            ) from None
-        return DataFrame(self.records)
-
-    def __repr__(self) -> str:
-        rows = self._cells()
-        lines = [f"{type(self).__name__}: {self._heading()}", *(f"- {note}" for note in self._notes())]
-        if rows:
-            columns = list(rows[0])
-            table = [columns, *([row[name] for name in columns] for row in rows)]
-            widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
-            lines += ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
-        return "\n".join(line.rstrip() for line in lines)
-
-    def _repr_html_(self) -> str:
-        """The same for a notebook."""
-        rows = self._cells()
-        parts = [f"<p><code>{escape(self._heading())}</code></p>"]
-        if notes := self._notes():
-            parts.append(f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>")
-        if rows:
-            head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
-            body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row.values())}</tr>" for row in rows)
-            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
-        return "".join(parts)
+__all__ = ["Discovered", "Explained", "Ranked", "Scored", "Searched"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,7 +29,7 @@ class Discovered(Result):
 
     Attributes:
         proxy: what was found, with its figures on the test architectures.
-        summary: how it was chosen: fitness on the discovery, selection and test architectures, the front, what it is like.
+        summary: how it was chosen: figures on the discovery, selection and test architectures, the front, what it is like.
         out: the proxy file.
         run_dir: the folder of the run; `autoprox report` shows it.
     """
@@ -91,9 +40,15 @@ class Discovered(Result):
     run_dir: Path
 
     @property
+    def evidence(self) -> Record:
+        """{space: {data set: figures on the test architectures}}, the means as ``joint``/``mean``: correlations with
+        intervals and p-values, differences from each measure of size, what is left given size, the noise ceiling if known."""
+        return self.proxy.metrics
+
+    @property
     def verdict(self) -> tuple[Finding, ...]:
-        """What the figures say, in sentences that claim only what an interval supports."""
-        return verdict(self.proxy.metrics)
+        """What the evidence says, in sentences that claim only what an interval supports."""
+        return tuple(Finding(**finding) for finding in self.proxy.verdict)
 
     @property
     def records(self) -> list[Record]:
@@ -218,43 +173,86 @@ class Searched(Result):
         ]
 
 
-@dataclass(frozen=True)
-class Score:
-    """What a proxy says of one model: a number, or the reason why there is none."""
-
-    model: str
-    score: float | None
-    invalid: str | None = None
-
-
 @dataclass(frozen=True, repr=False)
 class Scored(Result):
-    """The outcome of `autoprox.score` of several models, in the order given."""
+    """The outcome of `autoprox.score` of several models or by several proxies.
 
-    proxy: str
-    scores: tuple[Score, ...]
+    Attributes:
+        proxies: what was scored by.
+        models: in the order given; each with its parameters and, for each proxy, a score or why there is none.
+        caution: what the scores do not say; None where they say all.
+    """
+
+    proxies: tuple[str, ...]
+    models: tuple[ScoredModel, ...]
+    caution: str | None = None
 
     @property
     def records(self) -> list[Record]:
-        return [{"model": s.model, "score": s.score, "invalid": s.invalid} for s in self.scores]
+        """One row a model; with several proxies one a proxy and model."""
+        return score_records(self.proxies, self.models)
 
-    def best(self) -> Score:
-        """The highest score; MissingError where none has any."""
-        valid = [s for s in self.scores if s.score is not None]
+    def best(self) -> ScoredModel:
+        """The model with the highest score by the first proxy; MissingError where none has any."""
+        valid = [(model, score) for model in self.models if not isinstance(score := model.scores[0], Invalid)]
         if not valid:
-            raise MissingError(f"no model has a score by {self.proxy}: {self.scores[0].invalid}")
-        return max(valid, key=lambda s: s.score or 0.0)
+            raise MissingError(f"no model has a score by {self.proxies[0]}: {self.records[0]['invalid']}")
+        return max(valid, key=lambda pair: pair[1])[0]
 
     def _heading(self) -> str:
-        return self.proxy
+        return f"{len(self.models)} models by {', '.join(self.proxies)}"
 
     def _notes(self) -> Sequence[str]:
-        return []
+        return [self.caution] if self.caution else []
 
     def _cells(self) -> list[dict[str, str]]:
         return [
-            {"model": s.model, "score": f"none: {s.invalid}" if s.score is None else _score(s.score)}
-            for s in self.scores
+            {"model": model.model, "params": "–" if model.params is None else count(model.params)}
+            | {
+                proxy: f"none: {score.reason}" if isinstance(score, Invalid) else _score(score)
+                for proxy, score in zip(self.proxies, model.scores, strict=True)
+            }
+            for model in self.models
+        ]
+
+
+@dataclass(frozen=True, repr=False)
+class Explained(Result):
+    """The outcome of `autoprox.explain`.
+
+    Attributes:
+        explanation: words and LaTeX, the proxy without each of its parts, what it says per block, which known ones it is like.
+        benchmarks: name and content hash of each table that it was measured on.
+    """
+
+    explanation: Explanation
+    benchmarks: tuple[dict[str, str], ...]
+
+    def to_json(self) -> Record:
+        """The facts as one object."""
+        return self.explanation.to_json() | {"benchmarks": list(self.benchmarks)}
+
+    @property
+    def records(self) -> list[Record]:
+        """One row a part that was left out."""
+        return [ablation.to_json() for ablation in self.explanation.ablations]
+
+    def _heading(self) -> str:
+        return self.explanation.expression
+
+    def _notes(self) -> Sequence[str]:
+        return [f"the score is {self.explanation.words[0]}", *self.explanation.words[1:]]
+
+    def _cells(self) -> list[dict[str, str]]:
+        return [
+            {
+                "without": row["dropped"],
+                "n": str(row["n"]),
+                "τ": correlation(row["kendall"]),
+                "change": signed(row["change"]),
+                "[95 %]": interval(row["change_ci"], sign=True),
+            }
+            for row in self.records
         ]
 
 

@@ -1,152 +1,156 @@
-"""`autoprox.score`: what a proxy makes of models."""
+"""`autoprox.score`, which is also what the command of that name does."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack, overload
 
 from autoprox.api.captures import capture_settings, memo
 from autoprox.api.ranking import proxy_of
-from autoprox.api.watching import pool_of
+from autoprox.api.watching import pool_of, shown
 from autoprox.errors import InputError
-from autoprox.measuring.workers import Workers, silent
+from autoprox.measuring.workers import Progress, Workers, silent
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from autoprox.api.results import Score, Scored, Searched
-    from autoprox.measuring.capture import CaptureSettings
-    from autoprox.proxies.evaluation import Invalid
+    from autoprox.api.results import Scored, Searched
+    from autoprox.language.expression import Expression
+    from autoprox.models import Adapter
+    from autoprox.models.batches import GivenBatch
+    from autoprox.models.comparing import Model, ScoredModel
     from autoprox.proxies.proxy import Proxy
     from autoprox.spaces.architecture_file import ArchitectureFile
 
-    Model = str | PathLike[str] | ArchitectureFile | Searched | tuple[str, str] | nn.Module
+    OneModel: TypeAlias = str | PathLike[str] | ArchitectureFile | Searched | tuple[str, str] | nn.Module
+    OneProxy: TypeAlias = str | PathLike[str] | Proxy
 
 __all__ = ["score"]
 
-_FOREIGN = ("timm:", "hf:")
+
+class _Options(TypedDict, total=False):
+    adapter: Adapter | None
+    batch_size: int
+    seed: int
+    dataset: str | None
+    data_root: str | PathLike[str] | None
+    augment: bool
+    text: str | PathLike[str] | None
+    device: str | None
+    workers: int | Workers | None
+    download: bool
+    progress: Progress | None
+
+
+_Batch: TypeAlias = "GivenBatch | None"
 
 
 @overload
-def score(
-    model: Model, proxy: str | PathLike[str] | Proxy, batch: Any = None, *, adapter: Any = None, seed: int = 0,
-    device: str = "cpu", batch_size: int = 8, dataset: str | None = None, data_root: str | PathLike[str] | None = None,
-    augment: bool = False, text: str | PathLike[str] | None = None, workers: int | Workers | None = 1,
-) -> float: ...  # fmt: skip
-
-
+def score(model: OneModel, proxy: OneProxy, batch: _Batch = None, **more: Unpack[_Options]) -> float: ...
 @overload
-def score(
-    model: list[Any], proxy: str | PathLike[str] | Proxy, batch: Any = None, *, adapter: Any = None, seed: int = 0,
-    device: str = "cpu", batch_size: int = 8, dataset: str | None = None, data_root: str | PathLike[str] | None = None,
-    augment: bool = False, text: str | PathLike[str] | None = None, workers: int | Workers | None = 1,
-) -> Scored: ...  # fmt: skip
+def score(model: list[Any], proxy: OneProxy | list[Any], batch: _Batch = None, **more: Unpack[_Options]) -> Scored: ...
+@overload
+def score(model: OneModel, proxy: list[Any], batch: _Batch = None, **more: Unpack[_Options]) -> Scored: ...
 
 
 def score(
-    model: Model | list[Any],
-    proxy: str | PathLike[str] | Proxy,
-    batch: Any = None,
+    model: OneModel | list[Any],
+    proxy: OneProxy | list[Any],
+    batch: _Batch = None,
     *,
-    adapter: Any = None,
-    seed: int = 0,
-    device: str = "cpu",
+    adapter: Adapter | None = None,
     batch_size: int = 8,
+    seed: int = 0,
     dataset: str | None = None,
     data_root: str | PathLike[str] | None = None,
     augment: bool = False,
     text: str | PathLike[str] | None = None,
-    workers: int | Workers | None = 1,
+    device: str | None = None,
+    workers: int | Workers | None = None,
+    download: bool = False,
+    progress: Progress | None = None,
 ) -> float | Scored:
-    """Score one model, or several in a list; those of one space are compared where the proxy has ranks.
+    """Score one model or several by one proxy or several.
+
+    The same as ``autoprox score``, whose options these arguments are. A proxy with ranks compares the models of one space with
+    each other; as soon as a model of another library is among them, all models.
 
     Args:
         model: an architecture file, what `autoprox.search` returned, a (space, architecture key) pair, a `torch.nn.Module`, or
             the name of a model of another library, ``timm:NAME`` or ``hf:CONFIG``; or a list of these.
-        proxy: a proxy, a proxy file, a known name or an expression.
+        proxy: a proxy, a proxy file, a known name or an expression; or a list of these.
         batch, adapter: of modules and of models of other libraries; see `autoprox.models.score`.
-        seed, device, batch_size: of the capture.
-        dataset, data_root, augment, text, workers: of architectures; see `autoprox.search`.
+        batch_size, seed: of the capture.
+        dataset, data_root, augment, text: what models are measured on; see `autoprox.search`. Default: noise.
+        device: where models run. Default: where a module is, or the CPU.
+        workers: processes. Default: one a core, for a list of models; modules are measured in this process.
+        download: whether the configuration of ``hf:NAME`` may be fetched from the hub.
+        progress: told (stage, steps done, steps in all). Default: lines on standard error for a list of models.
 
     Returns:
-        The score of one model; the scores of several, in their order, with a reason where there is none.
+        The score of one model by one proxy; otherwise a table, with parameters and with a reason where there is no score.
 
     Raises:
         InputError: what was given is wrong, or the one model has no score; says why.
         MissingError: something outside is missing, an extra for example.
     """
     from autoprox.api.results import Scored
-
-    judge = proxy_of(proxy)
-    several = list(model) if isinstance(model, list) else [model]
-    if any(map(_is_foreign, several)):
-        foreign_score = _of_other_libraries()
-        if not all(map(_is_foreign, several)):
-            raise InputError(
-                "models of other libraries and architectures cannot be scored together; call score for each"
-            )
-        foreign = {"adapter": adapter, "seed": seed, "device": device, "batch_size": batch_size}
-        values = [foreign_score(one, judge, batch, **foreign) for one in several]
-        found = [_scored(_name(one), value) for one, value in zip(several, values, strict=True)]
-    else:
-        if batch is not None or adapter is not None:
-            raise InputError("batch and adapter belong to modules; architectures are measured on noise or on a dataset")
-        settings = capture_settings(batch_size, seed, data_root, device, text, dataset=dataset, augment=augment)
-        found = [_scored(*pair) for pair in _architectures(several, judge, settings, workers)]
-    if isinstance(model, list):
-        return Scored(judge.label or judge.text, tuple(found))
-    (only,) = found
-    if only.score is None:
-        raise InputError(f"{judge.label or judge.text} has no score of {only.model}: {only.invalid}")
-    return only.score
-
-
-def _of_other_libraries() -> Callable[..., float | Invalid]:
-    try:
-        module = import_module("autoprox.models")
-    except ModuleNotFoundError as error:
-        if error.name != "autoprox.models":
-            raise
-        raise InputError(
-            "this version scores architectures only; for a module export the proxy as a Python file, as in "
-            "examples/score_your_model.py"
-        ) from None
-    found: Callable[..., float | Invalid] = module.score
-    return found
-
-
-def _architectures(
-    models: list[Any], judge: Proxy, settings: CaptureSettings, workers: int | Workers | None
-) -> list[tuple[str, float | Invalid]]:
     from autoprox.measuring.capture import check_text
     from autoprox.measuring.store import FeatureStore
-    from autoprox.proxies.scoring import score_architectures
+    from autoprox.models.comparing import score_models
+    from autoprox.proxies.evaluation import Invalid
 
-    networks = [_network(one) for one in models]
-    check_text(settings, [space for space, _ in networks])
-    with FeatureStore(memo()) as store, pool_of(workers) as pool:
-        scores = score_architectures(judge.expression, networks, settings, store, pool, silent)
-    return [(_name(one), value) for one, (_, value) in zip(models, scores, strict=True)]
+    judges = {
+        judge.label or judge.text: judge for judge in map(proxy_of, proxy if isinstance(proxy, list) else [proxy])
+    }
+    given = model if isinstance(model, list) else [model]
+    if not judges or not given:
+        raise InputError("score needs a model and a proxy; an empty list was given")
+    models = [_subject(one) for one in given]
+    in_spaces = not any(map(_is_foreign, models))
+    if in_spaces and (batch is not None or adapter is not None):
+        raise InputError("batch and adapter belong to modules; architectures are measured on noise or on a dataset")
+    settings = capture_settings(
+        batch_size, seed, data_root, _home(models) if device is None else device, text, dataset=dataset, augment=augment
+    )
+    if in_spaces and text is not None:
+        check_text(settings, map(_space_of, models))
+    if not isinstance(model, list):
+        workers, progress = workers or 1, progress or silent
+    expressions = [judge.expression for judge in judges.values()]
+    with FeatureStore(memo()) as store, pool_of(workers) as pool, shown(progress) as told:
+        rows = score_models(
+            expressions, models, settings, store, pool, told, download=download, batch=batch, adapter=adapter
+        )
+    found = Scored(tuple(judges), tuple(map(_named, given, rows)), _caution(expressions, in_spaces))
+    if isinstance(model, list) or isinstance(proxy, list):
+        return found
+    value = found.models[0].scores[0]
+    if isinstance(value, Invalid):
+        raise InputError(f"{found.proxies[0]} has no score of {found.models[0].model}: {value.reason}")
+    return value
 
 
-def _network(model: Any) -> tuple[str, str]:
+def _subject(model: Any) -> Model:
+    from torch import nn
+
     from autoprox.api.results import Searched
-    from autoprox.spaces.architecture_file import ArchitectureFile, load_architecture
+    from autoprox.spaces import get_space
+    from autoprox.spaces.architecture_file import ArchitectureFile
 
     if isinstance(model, Searched):
         return model.found.network
     if isinstance(model, ArchitectureFile):
         return model.network
     if isinstance(model, str | PathLike):
-        return load_architecture(Path(model)).network
+        return str(model)
+    if isinstance(model, nn.Module):
+        return model
     if isinstance(model, tuple) and len(model) == 2 and all(isinstance(part, str) for part in model):
-        from autoprox.spaces import get_space
-
         space = get_space(model[0])
         return space.name, space.key(space.parse(json.loads(model[1])))
     raise InputError(
@@ -155,24 +159,39 @@ def _network(model: Any) -> tuple[str, str]:
     )
 
 
-def _is_foreign(model: Any) -> bool:
-    """Whether a model is of another library; looks for torch only where something has loaded it already."""
-    if isinstance(model, str):
-        return model.startswith(_FOREIGN)
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(model, torch.nn.Module)
+def _is_foreign(model: Model) -> bool:
+    from autoprox.models.sources import PREFIXES
+
+    return model.startswith(PREFIXES) if isinstance(model, str) else not isinstance(model, tuple)
 
 
-def _name(model: Any) -> str:
-    if isinstance(model, str | PathLike):
-        return str(model)
-    if isinstance(model, tuple):
-        return " ".join(model)
-    return str(getattr(model, "out", type(model).__name__))
+def _space_of(model: Model) -> str:
+    """The space of an architecture."""
+    from autoprox.spaces.architecture_file import load_architecture
+
+    return model[0] if isinstance(model, tuple) else load_architecture(Path(str(model))).space
 
 
-def _scored(name: str, value: float | Invalid) -> Score:
-    from autoprox.api.results import Score
-    from autoprox.proxies.evaluation import Invalid
+def _home(models: Sequence[Model]) -> str:
+    """Where the first module is."""
+    parameters = (p for model in models if not isinstance(model, str | tuple) for p in model.parameters())
+    first = next(parameters, None)
+    return "cpu" if first is None else str(first.device)
 
-    return Score(name, None, value.reason) if isinstance(value, Invalid) else Score(name, value)
+
+def _named(given: Any, row: ScoredModel) -> ScoredModel:
+    from autoprox.api.results import Searched
+
+    return replace(row, model=str(given.out)) if isinstance(given, Searched) else row
+
+
+def _caution(proxies: Sequence[Expression], in_spaces: bool) -> str | None:
+    """What the scores of proxies with ranks do not say."""
+    from autoprox.language.expression import is_relative
+
+    if not any(map(is_relative, proxies)):
+        return None
+    return (
+        f"this proxy ranks the given models{' of one space' * in_spaces} among each other; its scores do not compare "
+        f"models of different {'spaces' if in_spaces else 'calls'}, nor say anything of a model that is alone"
+    )

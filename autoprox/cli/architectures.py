@@ -123,9 +123,15 @@ def search(
 
 
 def score(
-    proxy: options.ProxyText,
+    proxy: options.Proxies,
     model: Annotated[
-        list[str], typer.Option("--model", metavar="arch.json", help="An architecture file; several may follow.")
+        list[str],
+        typer.Option(
+            "--model",
+            metavar="arch.json|timm:NAME|hf:CONFIG",
+            help="An architecture file; a model of timm, such as timm:deit_tiny_patch16_224?depth=6; or one of transformers by "
+            "model type, configuration file or folder, such as hf:vit?hidden_size=192. Several may follow.",
+        ),
     ],
     batch_size: options.BatchSize = 8,
     seed: options.Seed = 0,
@@ -135,40 +141,24 @@ def score(
     text: options.Text = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Allow hf:NAME to fetch a configuration from the hub; never weights.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
-    """Score architectures by a proxy, the best first. Proxies with ranks compare the given ones of a space."""
-    from autoprox.language.expression import is_relative
-    from autoprox.measuring.capture import check_text
-    from autoprox.measuring.store import FeatureStore
+    """Score models by proxies, the best first, beside their parameters. Proxies with ranks compare the given ones."""
+    from autoprox.api.scoring import score as scored
     from autoprox.measuring.workers import Workers
-    from autoprox.proxies.evaluation import Invalid
-    from autoprox.proxies.proxy import resolve_proxy
-    from autoprox.proxies.scoring import score_architectures
-    from autoprox.report import listing, show, work_view
-    from autoprox.spaces.architecture_file import load_architecture
+    from autoprox.report import score_table, show
 
-    judge = resolve_proxy(proxy)
-    settings = options.capture_settings(batch_size, seed, data_root, device, text, dataset=dataset, augment=augment)
-    if text is not None:
-        check_text(settings, [load_architecture(Path(name)).space for name in model])
-    with FeatureStore(options.memo()) as store, work_view() as view, Workers(workers) as pool:
-        scores = score_architectures(judge.expression, model, settings, store, pool, view.progress)
-    if is_relative(judge.expression):
-        typer.echo(
-            "autoprox: this proxy ranks the given models of one space among each other; its scores do not compare "
-            "models of different spaces, nor say anything of a model that is alone",
-            err=True,
-        )
+    with Workers(workers) as pool:
+        found = scored(
+            model, proxy, batch_size=batch_size, seed=seed, dataset=dataset, data_root=data_root, augment=augment, text=text,
+            device=device, workers=pool, download=download,
+        )  # fmt: skip
+    if found.caution:
+        typer.echo(f"autoprox: {found.caution}", err=True)
     if json:
-        records = [
-            {"model": name, "score": None, "invalid": value.reason}
-            if isinstance(value, Invalid)
-            else {"model": name, "score": value}
-            for name, value in scores
-        ]
-        options.emit_json({"scores": records})
-        return
-    ordered = sorted(scores, key=lambda pair: float("inf") if isinstance(pair[1], Invalid) else -pair[1])
-    rows = [(name, f"no score: {v.reason}" if isinstance(v, Invalid) else f"{v:.6g}") for name, v in ordered]
-    show(listing(("model", "score"), rows, wrapped=("model",), right=("score",)))
+        options.emit_json({"scores": found.records})
+    else:
+        show(*score_table(found.proxies, found.models))

@@ -21,6 +21,7 @@ class Preset(StrEnum):
 
     PARETO = "pareto"
     AUTO_PROX = "auto-prox"
+    RANDOM = "random"
 
 
 class Structure(StrEnum):
@@ -54,7 +55,10 @@ def discover(
     datasets: options.Datasets = None,
     labels: options.Labels = None,
     preset: Annotated[
-        Preset, typer.Option("--preset", help="pareto: correlation and simplicity; auto-prox: as published.")
+        Preset,
+        typer.Option(
+            "--preset", help="pareto: correlation and simplicity; auto-prox: as published; random: no evolution."
+        ),
     ] = Preset.PARETO,
     structure: Annotated[
         Structure, typer.Option("--structure", help="Shape of the expressions of --preset auto-prox.")
@@ -117,5 +121,5 @@ def discover(
     if json:
         options.emit_json({**record, "summary": found.summary, "out": str(found.out), "run_dir": str(found.run_dir)})
     else:
-        tables = discovery_tables(record["expression"], found.proxy.metrics, found.summary)
+        tables = discovery_tables(record["expression"], found.proxy.metrics, found.summary, found.proxy.verdict)
         show(*tables, f"written to {found.out}")

@@ -52,9 +52,13 @@ class Laboratory:
 
     def screens(self, fields: Sequence[Field], words: Vocabulary) -> list[Screen]:
         """Samples of every field's networks."""
+        self.sample(fields, words)
+        return [self._sample(field.group.networks, words, field.settings) for field in fields]
+
+    def sample(self, fields: Sequence[Field], words: Vocabulary) -> None:
+        """Take the samples that are missing."""
         for settings, networks in _by_settings(fields).items():
             self._sample(networks, words, settings)
-        return [self._sample(field.group.networks, words, field.settings) for field in fields]
 
     def _sample(self, networks: Sequence[Network], words: Vocabulary, settings: CaptureSettings) -> Screen:
         # a folder for each vocabulary: runs of both at once do not replace each other's files, and no number of one can

@@ -42,7 +42,7 @@ ELEMENTS = 1024
 SPECTRAL_KINDS = ("weight", "grad")  # kinds of statistics whose spectral reductions are kept
 SAMPLES = Path("cache") / "samples"  # below the home folder
 _CHUNK = 8  # networks evaluated together: their rows of one statistic stay in a core's cache
-_GENERATION = 5
+_GENERATION = 6
 _WHOLE = (
     Form.SPECTRAL,
     Form.PATTERN,
@@ -106,9 +106,8 @@ def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> None:
         blocks[i] = {}  # frees the block's tensors
     table = {part: torch.stack([row[part] for row in rows]) for part in rows[0]}
     with replacing(Path(path)) as temporary:
-        save_file(
-            table, temporary, metadata={"kept": json.dumps([names, _seal(table)])}
-        )  # one key: several have no order
+        # one key of metadata: several would have no order, and the file not always the same bytes
+        save_file(table, temporary, metadata={"kept": json.dumps([names, _seal(table)])})
 
 
 def _seal(table: Mapping[str, Tensor]) -> str:
@@ -116,7 +115,7 @@ def _seal(table: Mapping[str, Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in sorted(table):
         digest.update(part.encode())
-        digest.update(table[part].numpy().tobytes())
+        digest.update(table[part].cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
