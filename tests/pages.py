@@ -9,6 +9,7 @@ earlier block has run is not run again.
 HTML comments before a block, which no reader sees:
 
 - ``not run: REASON``: its commands are only read, against the application and the Makefile.
+- ``long``: `make docs` runs it and writes what it prints; tests only read it.
 - ``discovered: ARITHMETIC``: what it prints hangs on what evolution found, which one different rounding may change. It is
   compared where arithmetic is that of the machine that wrote the page.
 - ``first: CODE``: Python that readers have anyway, such as a model of their own.
@@ -44,7 +45,7 @@ ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(
     r"^(?P<notes>(?:<!--(?:(?!-->).)*-->\n+)*)```(?P<language>\w*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-NOTE = re.compile(r"<!--\s*(?P<name>not run|discovered|first)(?::\s*(?P<text>.*?))?\s*-->", re.DOTALL)
+NOTE = re.compile(r"<!--\s*(?P<name>not run|long|discovered|first)(?::\s*(?P<text>.*?))?\s*-->", re.DOTALL)
 NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?")
 CLOCK = re.compile(r"\b\d+:\d\d(?::\d\d)?\b")
 COLUMNS = "100"
@@ -132,9 +133,10 @@ def near(a: str, b: str) -> bool:
 
 @dataclass
 class Session:
-    """A folder in which pages are run; what was printed, command by command; what went wrong."""
+    """A folder in which pages are run, long blocks too or not; what was printed, command by command; what went wrong."""
 
     folder: Path
+    long: bool = True
     printed: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -152,11 +154,12 @@ class Session:
     def _block(self, match: re.Match[str], where: str, namespace: dict[str, Any]) -> str:
         language, body = match["language"], match["body"]
         notes = {note["name"]: note["text"] or "" for note in NOTE.finditer(match["notes"])}
+        idle = "not run" in notes or ("long" in notes and not self.long)
         if language == "python":
-            if "not run" not in notes:
+            if not idle:
                 self._python(notes.get("first", ""), body, where, namespace)
         elif language in ("sh", "console"):
-            if "not run" in notes:
+            if idle:
                 wrong = {command: read_only(command) for command, _ in commands(body)}
                 self.problems += [f"{where}: {command}: {problem}" for command, problem in wrong.items() if problem]
             else:
