@@ -52,7 +52,7 @@ def drawn(record: dict[str, Any]) -> Figure:
     metrics = record["metrics"]
     groups = [group.part("test") for group in gather([load_benchmark("nano")])]
     figure = Figure(figsize=(9, 5.6), layout="constrained")
-    figure.get_layout_engine().set(hspace=0.08)  # type: ignore[union-attr]
+    figure.get_layout_engine().set(hspace=0.08)
     rows = figure.subplots(len(groups), len(groups[0].labels), squeeze=False)
     with FeatureStore(home_folder() / MEMO) as store, Workers(1) as workers:
         for group, row in zip(groups, rows, strict=True):
@@ -77,8 +77,8 @@ def drawn(record: dict[str, Any]) -> Figure:
                 ax.set_ylabel("accuracy, %")
     joint = metrics["joint"]["mean"]
     figure.suptitle(
-        f"discovered: {record['expression']}\nmean τ {correlation(joint['kendall'])} {interval(joint['kendall_ci'])}, parameter count "
-        f"{correlation(joint['params']['kendall'])}, difference {signed(joint['difference'])} "
+        f"discovered: {record['expression']}\nmean τ {correlation(joint['kendall'])} {interval(joint['kendall_ci'])}, "
+        f"parameter count {correlation(joint['params']['kendall'])}, difference {signed(joint['difference'])} "
         f"{interval(joint['difference_ci'], sign=True)}",
         x=0.01, ha="left", fontsize=9,
     )  # fmt: skip
@@ -89,7 +89,9 @@ def svg(figure: Figure) -> str:
     """As a file that is dark on a dark screen; it brings its background along, so it is readable on any."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = re.sub(r"#[0-9a-f]{6}\b", lambda m: f"var(--{COLOURS[m[0]]})" if m[0] in COLOURS else m[0], buffer.getvalue())
+    text = re.sub(
+        r"#[0-9a-f]{6}\b", lambda m: f"var(--{COLOURS[m[0]]})" if m[0] in COLOURS else m[0], buffer.getvalue()
+    )
     light, dark = (
         " ".join(f"--{name}: {colour};" for name, colour in colours.items())
         for colours in ({name: colour for colour, name in COLOURS.items()}, DARK)

@@ -1,4 +1,4 @@
-"""README and docs: the reference is what the tables give, commands and Python run and print what is shown, links lead somewhere."""
+"""README and docs: the reference is what the tables give, commands run and print what is shown, links lead somewhere."""
 
 import re
 from pathlib import Path
