@@ -87,6 +87,8 @@ def search(
     text: options.Text = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    ray: options.Ray = None,
+    gpus_per_task: options.GpusPerTask = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Architecture file to write.")] = Path("arch.json"),
     run_dir: options.RunDir = None,
     resume: options.Resume = False,
@@ -96,7 +98,6 @@ def search(
     from autoprox.files import check_writable
     from autoprox.measuring.capture import check_text
     from autoprox.measuring.store import FeatureStore
-    from autoprox.measuring.workers import Workers
     from autoprox.proxies.proxy import resolve_proxy
     from autoprox.report import search_tables, show, work_view
     from autoprox.search import SearchSettings
@@ -135,7 +136,7 @@ def search(
         max_flops=None if asked["max_flops"] is None else parse_size(asked["max_flops"]),
         evaluations=asked["evaluations"],
         seed=asked["seed"],
-        capture=options.capture_settings(asked["batch_size"], 0, device=asked["device"], text=words),
+        capture=options.capture_settings(asked["batch_size"], 0, device=asked["device"], text=words, ray=ray),
     )
     settings.check()
     check_text(settings.capture, [settings.space])
@@ -143,7 +144,7 @@ def search(
         running("search", run_dir, resume, asked) as folder,
         FeatureStore(options.memo()) as store,
         work_view() as view,
-        Workers(workers) as pool,
+        options.pool(workers, ray, asked["device"], gpus_per_task) as pool,
         stopping(view.notice, folder) as stop,
     ):
         found = run(
@@ -198,13 +199,14 @@ def score(
     text: options.Text = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    ray: options.Ray = None,
+    gpus_per_task: options.GpusPerTask = None,
     json: options.Json = False,
 ) -> None:
     """Score architectures by a proxy, the best first. Proxies with ranks compare the given ones of a space."""
     from autoprox.language.expression import is_relative
     from autoprox.measuring.capture import check_text
     from autoprox.measuring.store import FeatureStore
-    from autoprox.measuring.workers import Workers
     from autoprox.proxies.evaluation import Invalid
     from autoprox.proxies.proxy import resolve_proxy
     from autoprox.proxies.scoring import score_architectures
@@ -212,10 +214,14 @@ def score(
     from autoprox.spaces.architecture_file import load_architecture
 
     judge = resolve_proxy(proxy)
-    settings = options.capture_settings(batch_size, seed, device=device, text=text)
+    settings = options.capture_settings(batch_size, seed, device=device, text=text, ray=ray)
     if text is not None:
         check_text(settings, [load_architecture(Path(name)).space for name in model])
-    with FeatureStore(options.memo()) as store, work_view() as view, Workers(workers) as pool:
+    with (
+        FeatureStore(options.memo()) as store,
+        work_view() as view,
+        options.pool(workers, ray, device, gpus_per_task) as pool,
+    ):
         scores = score_architectures(judge.expression, model, settings, store, pool, view.progress)
     if is_relative(judge.expression):
         typer.echo(

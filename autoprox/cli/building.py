@@ -51,6 +51,8 @@ def build(
     licence: Annotated[str, typer.Option("--licence", help="Under which the table may be passed on.")] = "not stated",
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    ray: options.Ray = None,
+    gpus_per_task: options.GpusPerTask = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder of the table. Default: where --bench NAME finds it."),
@@ -65,7 +67,6 @@ def build(
     """
     from autoprox.building import build as run
     from autoprox.measuring.capture import check_device
-    from autoprox.measuring.workers import Workers
     from autoprox.report import show, work_view
     from autoprox.report.training import build_tables
     from benchdata import MissingTableError, TableError, benchmarks_home, write_benchmark
@@ -86,7 +87,8 @@ def build(
         "out": None if out is None else str(out),
     }
     asked = recall(context, "build", run_dir, resume, given, _NUMBERS)
-    check_device(asked["device"])
+    if ray is None:  # otherwise the device is one of the nodes
+        check_device(asked["device"])
     settings = _settings(asked)
     installed = benchmarks_home() / settings.name
     target = installed if asked["out"] is None else Path(asked["out"])
@@ -94,7 +96,7 @@ def build(
     with (
         running("build", run_dir, resume, asked) as folder,
         work_view() as view,
-        Workers(workers) as pool,
+        options.pool(workers, ray, asked["device"], gpus_per_task) as pool,
         stopping(view.notice, folder) as stop,
     ):
         table = run(settings, folder, resume, pool, view.progress, stop, accepted=lambda: remember(folder, asked))
@@ -201,20 +203,22 @@ def retrain(
     data_root: options.ImageRoot = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    ray: options.Ray = None,
+    gpus_per_task: options.GpusPerTask = None,
     json: options.Json = False,
 ) -> None:
     """Make some trainings of a built table again, and compare: the same, but for what another machine rounds otherwise."""
     from autoprox.building import retrain as run
     from autoprox.measuring.capture import check_device
-    from autoprox.measuring.workers import Workers
     from autoprox.report import show, work_view
     from autoprox.report.training import retrained_tables
     from benchdata import load_benchmark
 
     table = load_benchmark(name)
-    check_device(device)
+    if ray is None:
+        check_device(device)
     try:
-        with work_view() as view, Workers(workers) as pool:
+        with work_view() as view, options.pool(workers, ray, device, gpus_per_task) as pool:
             found = run(
                 table,
                 rows,

@@ -79,6 +79,8 @@ def discover(
     data_root: options.DataRoot = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    ray: options.Ray = None,
+    gpus_per_task: options.GpusPerTask = None,
     null: Annotated[bool, typer.Option("--null", help="Shuffle the labels: what luck alone reaches.")] = False,
     out: Annotated[
         Path | None,
@@ -93,7 +95,6 @@ def discover(
     from autoprox.discovery import discover as run
     from autoprox.files import check_writable
     from autoprox.measuring.store import home_folder
-    from autoprox.measuring.workers import Workers
     from autoprox.proxies.proxy import save_proxy
     from autoprox.report import discovery_tables, discovery_view, show
 
@@ -121,14 +122,14 @@ def discover(
     settings = DiscoverySettings(
         **{name: asked[name] for name in _DECISIVE},
         # initial weights and batch have a seed of their own, so that another seed of evolution finds the memo warm
-        capture=options.capture_settings(asked["batch_size"], 0, images, asked["device"]),
+        capture=options.capture_settings(asked["batch_size"], 0, images, asked["device"], ray=ray),
     )
     settings.check()
     truth = ground_truth(asked["bench"], *names, asked["labels"], settings.capture)
     with (
         running("discover", run_dir, resume, asked) as folder,
         discovery_view() as view,
-        Workers(workers) as pool,
+        options.pool(workers, ray, asked["device"], gpus_per_task) as pool,
         stopping(view.notice, folder) as stop,
     ):
         found = run(

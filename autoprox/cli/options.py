@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from autoprox.measuring.capture import CaptureSettings
+    from autoprox.measuring.workers import Workers
 
 __all__ = [
     "MAX_SEED",
@@ -23,12 +25,14 @@ __all__ = [
     "Datasets",
     "Device",
     "Epochs",
+    "GpusPerTask",
     "ImageRoot",
     "Json",
     "Labels",
     "LearningRate",
     "Proxies",
     "ProxyText",
+    "Ray",
     "Resume",
     "RunDir",
     "Seed",
@@ -40,6 +44,7 @@ __all__ = [
     "emit_json",
     "listed",
     "memo",
+    "pool",
     "result_kept",
 ]
 
@@ -108,6 +113,19 @@ WorkerCount = Annotated[
         help="Processes. Default: one a core; on a GPU one or two are best. Results do not depend on it.",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="auto|HOST:PORT",
+        help="Work on the nodes of a Ray cluster (extra ray): that of this machine, or by the address of its head; at most "
+        "--workers tasks at a time. Results do not depend on it.",
+    ),
+]
+GpusPerTask = Annotated[
+    float | None,
+    typer.Option("--gpus-per-task", help="With --ray and --device cuda: GPUs of a task, such as 0.25. Default: 1."),
+]
 MAX_SEED = 2**63 - 1
 """The largest that torch takes."""
 
@@ -130,7 +148,12 @@ def listed(text: str | None) -> list[str] | None:
 
 
 def capture_settings(
-    batch_size: int, seed: int, data_root: Path | None = None, device: str = "cpu", text: Path | None = None
+    batch_size: int,
+    seed: int,
+    data_root: Path | None = None,
+    device: str = "cpu",
+    text: Path | None = None,
+    ray: str | None = None,
 ) -> CaptureSettings:
     """The settings of captures that the options describe.
 
@@ -141,10 +164,33 @@ def capture_settings(
     from autoprox.measuring.capture import CaptureSettings, check_device
     from autoprox.measuring.tokens import text_file
 
-    check_device(device)
+    if ray is None:  # otherwise the device is one of the nodes
+        check_device(device)
     root = None if data_root is None else str(data_root.expanduser().absolute())
     read = None if text is None else text_file(text)
     return CaptureSettings(batch_size=batch_size, seed=seed, data_root=root, device=device, text=read)
+
+
+@contextmanager
+def pool(workers: int | None, ray: str | None, device: str, gpus_per_task: float | None) -> Iterator[Workers]:
+    """What does the tasks of a command: processes of this machine, or the nodes of a Ray cluster.
+
+    Raises:
+        InputError: the options do not go together.
+        MissingError: there is no such cluster.
+    """
+    from autoprox.measuring.cluster import RayWorkers
+    from autoprox.measuring.workers import Workers
+
+    if ray is not None:
+        # Ray prints what its nodes suffer on standard output, which is for results alone
+        with redirect_stdout(StringIO()), RayWorkers(ray, workers, device, gpus_per_task) as nodes:
+            yield nodes
+    elif gpus_per_task is not None:
+        raise InputError("--gpus-per-task is for --ray; without it all tasks share the --device")
+    else:
+        with Workers(workers) as processes:
+            yield processes
 
 
 def memo() -> Path:

@@ -35,11 +35,12 @@ def rank(
     text: options.Text = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    ray: options.Ray = None,
+    gpus_per_task: options.GpusPerTask = None,
     json: options.Json = False,
 ) -> None:
     """Say how well proxies rank trained architectures, beside parameter count, FLOPs and depth."""
     from autoprox.measuring.capture import check_text
-    from autoprox.measuring.workers import Workers
     from autoprox.proxies.proxy import resolve_proxy
     from autoprox.ranking.comparison import compare
     from autoprox.ranking.evidence import Evidence
@@ -47,10 +48,10 @@ def rank(
     from autoprox.report import rank_tables, show, work_view
 
     asked = [resolve_proxy(given) for given in proxy]
-    settings = options.capture_settings(batch_size, seed, data_root, device, text)
+    settings = options.capture_settings(batch_size, seed, data_root, device, text, ray)
     truth = ground_truth(bench or [], options.listed(spaces), options.listed(datasets), labels, settings)
     check_text(settings, [group.space for group in truth.groups])
-    with work_view() as view, Workers(workers) as pool:
+    with work_view() as view, options.pool(workers, ray, device, gpus_per_task) as pool:
         found = compare(
             truth.groups, asked, settings, options.memo(), pool, split=split.value, seed=seed, progress=view.progress
         )

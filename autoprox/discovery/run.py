@@ -141,7 +141,7 @@ class _Run:
         fields = [field.part("discovery") for field in self.fields]
         screens = self.laboratory.screens(fields, self.settings.words)
         orient = self.settings.fitness != "mean-abs"
-        return Judge([field.group for field in fields], screens, self.fitness, orient, self.workers.count)
+        return Judge([field.group for field in fields], screens, self.fitness, orient, self.workers.threads)
 
     def _engine(self, judge: Judge) -> Engine:
         rng = random.Random(self.settings.seed)

@@ -18,12 +18,12 @@ from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from threading import Thread
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped
 
-__all__ = ["Notice", "Progress", "Workers", "silent"]
+__all__ = ["Agenda", "Notice", "Progress", "Workers", "give_up", "silent", "single_thread", "task_name", "tell"]
 
 T = TypeVar("T")
 Task = TypeVar("Task")
@@ -46,6 +46,9 @@ class Workers:
     A task that is a tuple is called by its first element where the user is told about it.
     """
 
+    local = True
+    """Whether the tasks run on this machine, so that they take its memory and its devices."""
+
     def __init__(self, count: int | None = None) -> None:
         self.count = (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) or 1
         if count is not None:
@@ -55,7 +58,12 @@ class Workers:
         self._idle: list[_Worker] = []
         self._busy: dict[Any, _Worker] = {}  # by connection
 
-    def __enter__(self) -> Workers:
+    @property
+    def threads(self) -> int:
+        """How many threads the caller itself may use; what they do must not depend on it."""
+        return self.count
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -80,7 +88,7 @@ class Workers:
         Raises:
             MissingError: a task was given up and there is no ``lost``, or no process can be started.
         """
-        if self.count == 1 or (len(tasks) <= 1 and not self._idle):  # to start a process takes seconds
+        if self.local and (self.count == 1 or (len(tasks) <= 1 and not self._idle)):  # to start a process takes seconds
             yield from _here(function, tasks)
             return
         early: dict[int, T] = {}
@@ -98,7 +106,7 @@ class Workers:
         lost: Callable[[Task, str], T] | None = None,
     ) -> Iterator[T]:
         """Yield function(task) as soon as each ends, in any order; otherwise as `map` does."""
-        if self.count == 1:
+        if self.local and self.count == 1:
             yield from _here(function, tasks)
             return
         for _, result in self._each(function, tasks, lost, ahead=len(tasks)):
@@ -107,8 +115,8 @@ class Workers:
     def _each(
         self, function: Callable[[Task], T], tasks: Sequence[Task], lost: Callable[[Task, str], T] | None, ahead: int
     ) -> Iterator[tuple[int, T]]:
-        """(index, result) as tasks end; see `_Agenda` for ``ahead``."""
-        agenda = _Agenda(len(tasks), self.count, ahead)
+        """(index, result) as tasks end; see `Agenda` for ``ahead``."""
+        agenda = Agenda(len(tasks), self.count, ahead)
         mine: dict[Any, int] = {}  # {connection: index} of what is being done
         ended: list[tuple[int, T]] = []
         try:
@@ -125,12 +133,14 @@ class Workers:
                     if answer == _READY:
                         continue
                     if answer is not None and answer[0] == _TOLD:
-                        _tell(answer[1])
+                        tell(answer[1])
                         continue
                     index = mine.pop(connection)
                     self._take_back(worker, alive=answer is not None)
                     if answer is None and agenda.again(index):
-                        _tell(f"a worker process {worker.fate} at {_name(tasks[index])}; that is done once more, alone")
+                        tell(
+                            f"a worker process {worker.fate} at {task_name(tasks[index])}; that is done once more, alone"
+                        )
                         continue
                     agenda.end(index)
                     if answer is None:
@@ -162,14 +172,15 @@ class Workers:
             worker.end()
 
 
-class _Agenda:
+class Agenda:
     """What may begin: tasks in order, at most ``count`` at a time, none ``ahead`` or more beyond the first that is not done;
     a task whose process died has to be alone, since it may have been another one that took the memory."""
 
     def __init__(self, total: int, count: int, ahead: int) -> None:
-        self._total, self._count, self._ahead = total, count, ahead
+        self._total, self.count, self._ahead = total, count, ahead
         self._next = 0
         self._underway: set[int] = set()
+        self._back: deque[int] = deque()
         self._again: deque[int] = deque()
         self._died: set[int] = set()
 
@@ -177,15 +188,22 @@ class _Agenda:
         if self._again or self._underway & self._died:
             chosen = [self._again.popleft()] if self._again and not self._underway else []
         else:
-            first = min(self._underway, default=self._next)
-            room = min(self._count - len(self._underway), first + self._ahead - self._next, self._total - self._next)
-            chosen = list(range(self._next, self._next + room))
-            self._next += len(chosen)
+            first = min((*self._underway, *self._back), default=self._next)
+            room = self.count - len(self._underway)
+            chosen = [self._back.popleft() for _ in range(min(room, len(self._back)))]
+            end = min(self._next + room - len(chosen), first + self._ahead, self._total)
+            chosen += range(self._next, end)
+            self._next = max(self._next, end)
         self._underway.update(chosen)
         return chosen
 
     def end(self, index: int) -> None:
         self._underway.remove(index)
+
+    def put_back(self, index: int) -> None:
+        """A task is to begin anew, and not for any fault of its own."""
+        self._underway.remove(index)
+        self._back.append(index)
 
     def again(self, index: int) -> bool:
         """Whether a task whose process died is done once more."""
@@ -243,7 +261,7 @@ def _serve(connection: Connection) -> None:
     """Answer tasks until the parent closes the connection; runs in a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     Thread(target=_end_with_parent, daemon=True).start()
-    _single_thread()
+    single_thread()
     _notices_to(connection)
     connection.send(_READY)
     with suppress(EOFError, ConnectionError):  # nobody listens any more
@@ -282,7 +300,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _single_thread() -> None:
+def single_thread() -> None:
+    """Results must not depend on how many cores there are."""
     import torch
 
     torch.set_num_threads(1)
@@ -303,27 +322,34 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _here(function: Callable[[Task], T], tasks: Sequence[Task]) -> Iterator[T]:
-    _single_thread()
+    single_thread()
     yield from map(function, tasks)
 
 
+_SCARCE = "most often for lack of memory"
+_REMEDY = "use fewer --workers or a smaller --batch-size, and --resume what was running"
+
+
 def _given_up(worker: _Worker, task: Task, lost: Callable[[Task, str], T] | None) -> T:
-    advice = (
-        "most often for lack of memory; use fewer --workers or a smaller --batch-size, and --resume what was running"
-    )
     if not worker.ready:
-        raise MissingError(f"worker processes cannot be started: the last one {worker.fate}, {advice}")
+        raise MissingError(f"worker processes cannot be started: the last one {worker.fate}, {_SCARCE}; {_REMEDY}")
+    return give_up(task, f"two worker processes died at it: the last one {worker.fate}, {_SCARCE}", _REMEDY, lost)
+
+
+def give_up(task: Task, reason: str, remedy: str, lost: Callable[[Task, str], T] | None) -> T:
+    """The result of a task that is not tried any more; MissingError where there can be none."""
     if lost is None:
-        raise MissingError(f"two worker processes died at {_name(task)}: the last one {worker.fate}, {advice}")
-    reason = f"two worker processes died at it: the last one {worker.fate}, most often for lack of memory"
-    _tell(f"{_name(task)} is left out: {reason}")
+        raise MissingError(f"{task_name(task)} is given up, since {reason}; {remedy}")
+    tell(f"{task_name(task)} is left out: {reason}")
     return lost(task, reason)
 
 
-def _name(task: object) -> str:
+def task_name(task: object) -> str:
+    """What a task is called in a sentence."""
     first = task[0] if isinstance(task, tuple) and task else task
     return clipped(" ".join(map(str, first)) if isinstance(first, tuple) else first)
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """Give the user a `Notice`."""
     warnings.warn(text, Notice, stacklevel=3)
