@@ -35,7 +35,7 @@ from autoprox.measuring.workers import Notice, Progress, Workers, silent
 from primitives.operators import OPERATORS, STRUCTURAL, Form
 from primitives.statistics import STATISTICS
 
-__all__ = ["ELEMENTS", "SAMPLES", "SPECTRAL_KINDS", "Screen", "take_samples"]
+__all__ = ["ELEMENTS", "SAMPLES", "SPECTRAL_KINDS", "Screen", "keep_samples", "seal_of", "take_samples"]
 
 # Of each statistic of each block; see `sampling` for what they estimate well.
 ELEMENTS = 1024
@@ -127,6 +127,18 @@ def take_samples(
     workers: Workers,
     progress: Progress = silent,
 ) -> Screen:
+    """What `keep_samples` keeps, ready to evaluate features on."""
+    return Screen(keep_samples(networks, names, settings, folder, workers, progress))
+
+
+def keep_samples(
+    networks: Sequence[Network],
+    names: Iterable[str],
+    settings: CaptureSettings,
+    folder: Path,
+    workers: Workers,
+    progress: Progress = silent,
+) -> list[Path]:
     """Sample the named statistics of networks of one space or several, unless a file of an earlier run has them.
 
     Each finished network is one file, so an interrupted call continues where it was. A file whose numbers are not those that
@@ -157,17 +169,29 @@ def take_samples(
             f"the samples of statistics cannot be kept in {place} ({error}); free some disk space, make it writable, or point "
             "AUTOPROX_HOME at another folder"
         ) from None
-    return Screen([paths[network] for network in networks])
+    return [paths[network] for network in networks]
 
 
 def _has(path: Path, names: Sequence[str]) -> bool:
+    kept = _sound(path)
+    return kept is not None and set(names) <= set(kept[0])
+
+
+def seal_of(path: Path) -> str | None:
+    """By which equal numbers are known; None where the file's numbers are not those that were written."""
+    kept = _sound(path)
+    return None if kept is None else kept[1]
+
+
+def _sound(path: Path) -> tuple[list[str], str] | None:
+    """The names of the statistics and the checksum of a file that is as it was written."""
     try:
         with safe_open(path, "pt") as file:
             kept, seal = json.loads((file.metadata() or {}).get("kept", "[[], null]"))
             table = {part: file.get_tensor(part) for part in file.keys()}  # noqa: SIM118 - not a dict
-        return set(names) <= set(kept) and seal == _seal(table)
+        return (kept, seal) if seal == _seal(table) else None
     except (OSError, SafetensorError, TypeError, ValueError):
-        return False
+        return None
 
 
 class Screen:
