@@ -17,6 +17,7 @@ from autoprox.building.records import Key, Record, built_table
 from autoprox.building.sampling import stratified
 from autoprox.datasets import DATASETS, Dataset, load_dataset
 from autoprox.errors import AutoproxError, InputError, InterruptedRunError, MissingError
+from autoprox.measuring.shards import Shard
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.run_folder import SETTINGS, RunFolder
 from autoprox.spaces import get_space
@@ -79,6 +80,11 @@ class BuildSettings:
         return found
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What all trainings of a folder have in common; the rest may grow from one continuation to the next."""
+        return {"sample": self.seed, "changes": self.changes, "autoprox": __version__}
+
+    @property
     def changes(self) -> dict[str, float | None]:
         """What differs from the spaces' own recipes, where it is not None."""
         return {"epochs": self.epochs, "batch_size": self.batch_size, "learning_rate": self.learning_rate}
@@ -112,14 +118,10 @@ def build(
         MissingError: the memory is too small, an image cannot be read, or a worker died.
         InterruptedRunError: `stop` was true.
     """
-    settings.check()
-    datasets = settings.load()
-    tasks = _tasks(settings, {place: dataset.name for place, dataset in datasets.items()})
+    tasks, datasets = _tasks(settings)
     recipes = {space: settings.recipe(space).to_json() for space in settings.spaces}
     data = {dataset.name: dataset.key for dataset in datasets.values()}
-    # what is left out may grow from one continuation to the next
-    identity = {"sample": settings.seed, "changes": settings.changes, "autoprox": __version__}
-    records = train_all(tasks, run_dir, identity, resume, workers, progress, stop, accepted)
+    records = train_all(tasks, run_dir, settings.identity, resume, workers, progress, stop, accepted)
     provenance = {
         "recipes": recipes,
         "data": data,
@@ -130,6 +132,23 @@ def build(
         "versions": versions(),
     }
     return built_table(settings.name, list(tasks), records.values(), provenance, settings.licence)
+
+
+def build_part(
+    settings: BuildSettings,
+    shard: Shard,
+    run_dir: Path,
+    resume: bool,
+    workers: Workers,
+    progress: Progress = silent,
+    stop: Callable[[], bool] = lambda: False,
+    accepted: Callable[[], None] = lambda: None,
+) -> tuple[int, int]:
+    """Train one part of what `build` trains, in a folder that `merging.merge_runs` takes; how many trainings, and of how many."""
+    tasks, _ = _tasks(settings)
+    part = dict(shard.of(list(tasks.items())))
+    train_all(part, run_dir, settings.identity, resume, workers, progress, stop, accepted)
+    return len(part), len(tasks)
 
 
 def train_all(
@@ -186,16 +205,16 @@ def train_all(
     return records
 
 
-def _tasks(settings: BuildSettings, names: Mapping[str, str]) -> dict[Key, Task]:
-    """All trainings: seed by seed, so that a table of fewer seeds is there first, and data set by data set.
-
-    `names` are those of the data sets by their places, which other machines know by their whole paths.
-    """
-    paths = {place: place if place in DATASETS else str(Path(place).expanduser().absolute()) for place in names}
+def _tasks(settings: BuildSettings) -> tuple[dict[Key, Task], dict[str, Dataset]]:
+    """All trainings: seed by seed, so that a table of fewer seeds is there first, and data set by data set; and these."""
+    settings.check()
+    datasets = settings.load()
+    # other machines know folders by their whole paths
+    paths = {place: place if place in DATASETS else str(Path(place).expanduser().absolute()) for place in datasets}
     root = None if settings.data_root is None else settings.data_root.expanduser().absolute()
     chosen = {name: stratified(get_space(name), settings.architectures, settings.seed) for name in settings.spaces}
-    return {
-        (space, get_space(space).key(architecture), names[place], seed): Task(
+    tasks = {
+        (space, get_space(space).key(architecture), datasets[place].name, seed): Task(
             space, architecture, paths[place], settings.recipe(space), seed, root, settings.device
         )
         for seed in settings.seeds
@@ -203,6 +222,7 @@ def _tasks(settings: BuildSettings, names: Mapping[str, str]) -> dict[Key, Task]
         for space in settings.spaces
         for architecture in chosen[space]
     }
+    return tasks, datasets
 
 
 class _Job(NamedTuple):

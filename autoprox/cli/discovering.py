@@ -12,6 +12,7 @@ from autoprox.cli import options
 from autoprox.cli.groundtruth import ground_truth
 from autoprox.cli.interruption import stopping
 from autoprox.cli.remembered import recall, running
+from autoprox.errors import InputError
 
 __all__ = ["discover"]
 
@@ -81,6 +82,7 @@ def discover(
     workers: options.WorkerCount = None,
     ray: options.Ray = None,
     gpus_per_task: options.GpusPerTask = None,
+    shard: options.ShardText = None,
     null: Annotated[bool, typer.Option("--null", help="Shuffle the labels: what luck alone reaches.")] = False,
     out: Annotated[
         Path | None,
@@ -91,12 +93,13 @@ def discover(
     json: options.Json = False,
 ) -> None:
     """Evolve a proxy on ground truth, and say how good it is on architectures that evolution never saw."""
-    from autoprox.discovery import DiscoverySettings
+    from autoprox.discovery import DiscoverySettings, sample_part
     from autoprox.discovery import discover as run
     from autoprox.files import check_writable
+    from autoprox.measuring.shards import Shard
     from autoprox.measuring.store import home_folder
     from autoprox.proxies.proxy import save_proxy
-    from autoprox.report import discovery_tables, discovery_view, show
+    from autoprox.report import discovery_tables, discovery_view, show, work_view
 
     given: dict[str, Any] = {
         "bench": bench or [],
@@ -115,9 +118,15 @@ def discover(
         "null": null,
         "out": str(out or ("null.json" if null else "best.json")),
     }
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None and (resume or run_dir is not None):
+        raise InputError(
+            "--shard measures a part of what a run needs and has no run folder; leave --resume and --run-dir out"
+        )
     asked = recall(context, "discover", run_dir, resume, given)
     target, images = Path(asked["out"]), None if asked["data_root"] is None else Path(asked["data_root"])
-    check_writable(target)
+    if part is None:
+        check_writable(target)
     names = options.listed(asked["spaces"]), options.listed(asked["datasets"])
     settings = DiscoverySettings(
         **{name: asked[name] for name in _DECISIVE},
@@ -126,6 +135,11 @@ def discover(
     )
     settings.check()
     truth = ground_truth(asked["bench"], *names, asked["labels"], settings.capture)
+    if part is not None:
+        with work_view() as view, options.pool(workers, ray, asked["device"], gpus_per_task) as pool:
+            done = sample_part(truth.groups, settings, part, home=home_folder(), workers=pool, progress=view.progress)
+        options.end_of_shard(part, "architectures", home_folder(), done, options.MERGE_HOMES, json)
+        return
     with (
         running("discover", run_dir, resume, asked) as folder,
         discovery_view() as view,

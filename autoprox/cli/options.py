@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from autoprox.measuring.capture import CaptureSettings
+    from autoprox.measuring.shards import Shard
     from autoprox.measuring.workers import Workers
 
 __all__ = [
     "MAX_SEED",
+    "MERGE_HOMES",
     "BatchSize",
     "Bench",
     "DataRoot",
@@ -36,12 +38,14 @@ __all__ = [
     "Resume",
     "RunDir",
     "Seed",
+    "ShardText",
     "Spaces",
     "Text",
     "TrainingBatch",
     "WorkerCount",
     "capture_settings",
     "emit_json",
+    "end_of_shard",
     "listed",
     "memo",
     "pool",
@@ -137,6 +141,18 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
 
 
+ShardText = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do the I-th of N parts of the measuring or training alone, for machines that share nothing; the end says how "
+        "to join the parts.",
+    ),
+]
+MERGE_HOMES = "take them over with: autoprox cache merge HOME..., and give this command without --shard"
+
+
 def listed(text: str | None) -> list[str] | None:
     """The names of a comma list, each once; None where the option was not given."""
     if text is None:
@@ -191,6 +207,19 @@ def pool(workers: int | None, ray: str | None, device: str, gpus_per_task: float
     else:
         with Workers(workers) as processes:
             yield processes
+
+
+def end_of_shard(shard: Shard, what: str, place: Path, done: tuple[int, int], remedy: str, json: bool) -> None:
+    """Say what a part of some work has made, and what to do when all parts are done.
+
+    Args:
+        done: how much of `what` is there now, and how much the whole has.
+        remedy: what to do then, after "when all parts are done".
+    """
+    if json:
+        emit_json({"shard": str(shard), "done": done[0], "of": done[1], "path": str(place)})
+    else:
+        typer.echo(f"part {shard}: {done[0]} of {done[1]} {what} are in {place}; when all parts are done, {remedy}")
 
 
 def memo() -> Path:

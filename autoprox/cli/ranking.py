@@ -37,21 +37,31 @@ def rank(
     workers: options.WorkerCount = None,
     ray: options.Ray = None,
     gpus_per_task: options.GpusPerTask = None,
+    shard: options.ShardText = None,
     json: options.Json = False,
 ) -> None:
     """Say how well proxies rank trained architectures, beside parameter count, FLOPs and depth."""
     from autoprox.measuring.capture import check_text
+    from autoprox.measuring.shards import Shard
+    from autoprox.measuring.store import home_folder
     from autoprox.proxies.proxy import resolve_proxy
-    from autoprox.ranking.comparison import compare
+    from autoprox.ranking.comparison import compare, measure_part
     from autoprox.ranking.evidence import Evidence
     from autoprox.ranking.verdict import verdict
     from autoprox.report import rank_tables, show, work_view
 
+    part = None if shard is None else Shard.parse(shard)
     asked = [resolve_proxy(given) for given in proxy]
     settings = options.capture_settings(batch_size, seed, data_root, device, text, ray)
     truth = ground_truth(bench or [], options.listed(spaces), options.listed(datasets), labels, settings)
     check_text(settings, [group.space for group in truth.groups])
     with work_view() as view, options.pool(workers, ray, device, gpus_per_task) as pool:
+        if part is not None:
+            done = measure_part(
+                truth.groups, asked, settings, options.memo(), pool, part, split=split.value, progress=view.progress
+            )
+            options.end_of_shard(part, "architectures", home_folder(), done, options.MERGE_HOMES, json)
+            return
         found = compare(
             truth.groups, asked, settings, options.memo(), pool, split=split.value, seed=seed, progress=view.progress
         )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from autoprox.discovery.engines import AutoProxEngine, Engine, ParetoEngine, best_of, pareto_front
-from autoprox.discovery.fields import Laboratory, fields_of
+from autoprox.discovery.fields import Field, Laboratory, fields_of
 from autoprox.discovery.finalists import NO_SCORE_ADVICE, exact_finalists, exact_front, metrics_on_test, params_reach
 from autoprox.discovery.judging import Judge, Verdict
 from autoprox.discovery.settings import Discovery, DiscoverySettings, Standing
@@ -20,6 +20,7 @@ from autoprox.files import write_json
 from autoprox.language.expression import complexity
 from autoprox.language.text import parse, to_text
 from autoprox.measuring.capture import batch_key
+from autoprox.measuring.shards import Shard
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.proxy import Proxy
 from autoprox.ranking.fitness import Fitness
@@ -27,7 +28,7 @@ from autoprox.ranking.problem import LEAST_IN_PART, PARTS, Group, split_hash
 from autoprox.run_folder import RunFolder
 from autoprox.versions import versions
 
-__all__ = ["discover"]
+__all__ = ["discover", "sample_part"]
 
 
 def discover(
@@ -60,6 +61,34 @@ def discover(
         InterruptedRunError: ``stop`` said so.
     """
     settings.check()
+    _check_groups(groups)
+    return _Run(groups, settings, run_dir, home, workers, benchmarks, resume, observe, progress, stop).run()
+
+
+def sample_part(
+    groups: Sequence[Group],
+    settings: DiscoverySettings,
+    shard: Shard,
+    *,
+    home: Path,
+    workers: Workers,
+    progress: Progress = silent,
+) -> tuple[int, int]:
+    """Take one part of the samples that `discover` takes before it evolves anything; how many networks, and of how many.
+
+    Raises as `discover` does.
+    """
+    settings.check()
+    _check_groups(groups)
+    fields = [field.part("discovery") for field in fields_of(groups, settings.capture)]
+    part = [Field(f.group.take(shard.of(range(len(f.group.networks)))), f.settings) for f in fields]
+    Laboratory(home, workers, progress).keep(part, settings.words)
+    sizes = [len({network for field in some for network in field.group.networks}) for some in (part, fields)]
+    return sizes[0], sizes[1]
+
+
+def _check_groups(groups: Sequence[Group]) -> None:
+    """InputError where ground truth is too little for discovery."""
     for group in groups:
         small = min(len(group.part(part).networks) for part in PARTS)
         if small < LEAST_IN_PART:
@@ -74,7 +103,6 @@ def discover(
                         f"all labels of {group.space} on {dataset} are the same or missing in the {part} part of the "
                         "split, so nothing can rank them; leave the data set out with --datasets"
                     )
-    return _Run(groups, settings, run_dir, home, workers, benchmarks, resume, observe, progress, stop).run()
 
 
 class _Run:
