@@ -86,16 +86,18 @@ def measure(
     images: Tensor | None = None,
     labels: Tensor | None = None,
     part: Part | None = None,
+    blocks: Sequence[nn.Module] | None = None,
 ) -> list[dict[tuple[str, str, str], Tensor]]:
     """Measure single-site statistics.
 
     Args:
-        model: a network whose blocks ``find_blocks`` finds.
+        model: a network that returns logits.
         wanted: (pass, site, kind) triples; groups are not known here.
         paths: site -> attribute path inside a block.
         images: (batch, 3, height, width), used by the passes ``data`` and ``logits``; the others take their size.
         labels: (batch,) class indices, used by the ``data`` pass.
         part: where the batch is only a part of one: what has to be known of the whole.
+        blocks: its transformer blocks; None: those that ``find_blocks`` finds.
 
     Returns:
         For each block a matrix for each triple: weights (out, in), activations (batch x tokens, channels), attention
@@ -104,10 +106,10 @@ def measure(
 
     Raises:
         AbsentError: a block lacks a site; before anything is run, or for the halves (``attn_res``, ``mlp_res``) of a block
-            that does not normalise before its MLP, while the first such block runs.
-        ValueError: a pass lacks its images, or goes around a site.
+            that does not normalise before its MLP, while the first such block runs, or where the pass goes around the site.
+        ValueError: a pass lacks its images.
     """
-    blocks = find_blocks(model)
+    blocks = find_blocks(model) if blocks is None else blocks
     found: list[dict[tuple[str, str, str], Tensor]] = [{} for _ in blocks]
     for pass_ in dict.fromkeys(triple[0] for triple in wanted):
         absolute, batch, entropy = PASS_RULES[pass_]
@@ -142,11 +144,16 @@ def loss_gradient(model: nn.Module, pass_: str, images: Tensor, labels: Tensor |
         return list(torch.autograd.grad(value, list(model.parameters()), allow_unused=True))
 
 
+def named(block: nn.Module) -> str:
+    """What errors call a block: its class, or what an object that stands for it says."""
+    return str(getattr(block, "class_name", type(block).__name__))
+
+
 def submodule(block: nn.Module, path: str) -> nn.Module:
     try:
         return block.get_submodule(path)
     except AttributeError:
-        raise ValueError(f"{type(block).__name__} has no '{path}', which the statistic is taken at") from None
+        raise ValueError(f"{named(block)} has no '{path}', which the statistic is taken at") from None
 
 
 class Part:
@@ -195,7 +202,7 @@ def listen(block: nn.Module, taken: Taken, site: str, kind: str, paths: dict[str
         # by the order of calls, which layer scale, stochastic depth, windows and modulation leave as it is
         if "middle" not in taken.places:
             raise AbsentError(
-                f"{type(block).__name__} runs 'mlp' before '{paths[site]}', so it has no halves x + attn(norm1(x)) and "
+                f"{named(block)} runs 'mlp' before '{paths[site]}', so it has no halves x + attn(norm1(x)) and "
                 f"x + mlp(norm2(x)), which {site}.{kind} is taken of",
                 [(half, taken_there) for half in HALVES for taken_there in ("output", "jacobian")],
             )
@@ -278,9 +285,10 @@ def run_pass(
         for site, kind in needed:
             if site != "net" and (site, kind) not in taken.values:
                 in_map = kind in MAP_KINDS
-                raise ValueError(
-                    f"{type(block).__name__} never calls its '{MAP_MODULE if in_map else paths[site]}', "
-                    f"where {site}.{kind} is taken" + " (a fused attention forms no map: switch it off)" * in_map
+                raise AbsentError(
+                    f"{named(block)} never calls its '{MAP_MODULE if in_map else paths[site]}', "
+                    f"where {site}.{kind} is taken" + " (a fused attention forms no map: switch it off)" * in_map,
+                    [(site, kind)],
                 )
     return [
         {key: as_matrix(key, (whole if key[0] == "net" else taken).values[key], count) for key in needed}

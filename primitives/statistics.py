@@ -17,7 +17,13 @@ from typing import Final
 
 __all__ = ["ARCHITECTURE_NUMBERS", "BATCH_PASSES", "GROUPS", "PASSES", "STATISTICS", "SUBMODULES", "Statistic"]
 
-PASSES: Final = ("data", "ones", "logits", "signed")
+_PASSES: Final = {
+    "data": "",
+    "ones": "with absolute weights and one image of ones",
+    "logits": "with the sum of the logits as the loss",
+    "signed": "with the weights as they are and one image of ones",
+}
+PASSES: Final = tuple(_PASSES)
 BATCH_PASSES: Final = ("data", "logits")  # the others run one image of ones
 
 # Where a site is in a block, by the attribute names that timm's vision transformers established.
@@ -110,6 +116,16 @@ class Statistic:
     def needs_backward(self) -> bool:
         """Whether the loss has to be differentiated."""
         return self.kind in _BACKWARD
+
+    @property
+    def phrase(self) -> str:
+        """As a part of a sentence, without its shape: ``the weight matrix of qkv``."""
+        kind = (_NET_KINDS if self.of_network else _KINDS)[self.kind].partition(", (")[0]
+        place = "the network" if self.of_network else self.site
+        told = kind.replace("the site", place) if "the site" in kind else f"{kind} of {place}"
+        article = "" if told.startswith(("the ", "what ")) else "the "
+        run = f" ({_PASSES[self.pass_]})" if _PASSES[self.pass_] else ""
+        return f"{article}{told}{run}"
 
     @property
     def meaning(self) -> str:

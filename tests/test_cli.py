@@ -110,7 +110,7 @@ def test_a_wrong_proxy_is_named(expression: str, message: str, table: str, tmp_p
         (["search", "--proxy", "params", "--space", "pit-tiny", "--max-params", "1k"], 2, "1"),
         (["search", "--proxy", "params", "--out", "."], 3, "cannot write ."),
         (["score", "--proxy", "params", "--model", "absent.json"], 2, "no architecture file absent.json"),
-        (["score", "--proxy", "params", "--model", "timm:vit"], 2, "timm:vit"),
+        (["score", "--proxy", "params", "--model", "timm:"], 2, "'timm:' names no model"),
         (["export", "snip", "--format", "word"], 2, "'word' is not one of"),
         (["export", "snip", "--out", "absent/snip.py"], 3, "cannot write absent/snip.py"),
         (["bench", "show", "nope"], 2, "unknown benchmark 'nope'"),
@@ -165,7 +165,7 @@ def test_values_that_look_like_options_stay_values() -> None:
     assert spread(["rank", "--proxy", "-sum(x)", "--model"]) == ["rank", "--proxy", "-sum(x)", "--model"]
     assert spread(["rank", "--proxy=a", "b", "--json", "c"]) == ["rank", "--proxy=a", "--proxy", "b", "--json", "c"]
     assert spread(["score", "--proxy", "a", "b", "--model", "c", "d"]) == [
-        "score", "--proxy", "a", "b", "--model", "c", "--model", "d"
+        "score", "--proxy", "a", "--proxy", "b", "--model", "c", "--model", "d"
     ]  # fmt: skip
 
 

@@ -68,7 +68,7 @@ def fails(capsys: Captured, arguments: list[str]) -> tuple[int, str]:
         ([*DISCOVER, "--run-dir", "own"], "discovery needs at least"),
         ([*DISCOVER, "--labels", ""], "has a label ''"),
         (["discover", "--resume", "--run-dir", "absent"], "there is no run to resume in absent"),
-        (["score", "--proxy", "params", "depth", "--model", "x.json"], "unexpected extra argument"),
+        (["search", "--proxy", "params", "depth"], "unexpected extra argument"),
         (["rank", "--proxy", "snip", "--bench", "own.csv", "--seed", str(2**64)], "--seed"),
     ],
 )
@@ -125,7 +125,8 @@ def test_a_score_among_others_says_so(capsys: Captured) -> None:
     capsys.readouterr()
     assert run(["score", "--proxy", "rank(params)", "--model", "arch.json", "--json"]) == 0
     output = capsys.readouterr()
-    assert json.loads(output.out)["scores"] == [{"model": "arch.json", "score": 1.0}]
+    (record,) = json.loads(output.out)["scores"]
+    assert record == {"model": "arch.json", "params": json.loads(Path("arch.json").read_text())["params"], "score": 1.0}
     assert "do not compare models of different spaces, nor say anything of a model that is alone" in output.err
     assert run(["score", "--proxy", "params", "--model", "arch.json"]) == 0
     assert capsys.readouterr().err == ""

@@ -166,14 +166,14 @@ def test_a_proxy_that_a_space_cannot_have_does_not_end_a_ranking(capsys: Capture
     ],
 )
 def test_a_proxy_that_an_encoder_cannot_have_is_named(proxy: str, message: str, capsys: Captured) -> None:
+    capsys.readouterr()
+    command = ["search", "--proxy", proxy, "--space", "flexibert", "--evaluations", "9", "--run-dir", "own"]
+    assert run([*command, *ONE]) == 2
+    sentence = capsys.readouterr().err
+    assert message in sentence
+    assert sentence.endswith("choose another proxy\n")
     model = write_model(encoder(("LT", "DCT")))
-    for command in (
-        ["score", "--proxy", proxy, "--model", model],
-        ["search", "--proxy", proxy, "--space", "flexibert", "--evaluations", "9", "--run-dir", "own"],
-    ):
-        capsys.readouterr()
-        assert run([*command, *ONE]) == 2
-        sentence = capsys.readouterr().err
-        assert message in sentence
-        assert sentence.endswith("choose another proxy\n")
+    (record,) = prints(capsys, ["score", "--proxy", proxy, "--model", model, *ONE])["scores"]
+    assert record["score"] is None
+    assert record["invalid"].startswith("EncoderBlock ")
     assert not Path("own").exists()

@@ -169,19 +169,30 @@ def test_the_outcome_of_a_discovery() -> None:
         "autoformer-sub": {"cifar100": found, "flowers": {"n": 40, "invalid": "not finite"}},
         "joint": {"mean": found},
     }
+    seen = {**correlations, "n": 42, "params": 0.5, "difference": 0.11, "difference_ci": [0.02, 0.2], "seen": True}
+    nothing = dict.fromkeys(("kendall", "kendall_ci", "difference", "difference_ci"))
+    parts = {
+        "discovery": seen | {"kendall": 0.61},
+        "selection": seen | {"n": 18},
+        "test": {**nothing, "n": 40, "params": 0.45, "seen": False},
+    }
     summary = {
-        "fitness": "mean", "null": True, "discovery": 0.61, "selection": 0.6, "test": None, "evaluations": 100,
-        "invalid": 5, "params": {"discovery": 0.5, "selection": 0.5, "test": 0.45},
+        "fitness": "min", "null": True, "discovery": 0.4, "selection": 0.3, "test": None, "evaluations": 100, "invalid": 5,
+        "parts": parts,
     }  # fmt: skip
-    text = drawn(*discovery_tables(LONG, metrics, summary))
+    verdict = [{"about": "luck", "text": "not distinguishable from luck: τ .5", "good": False}]
+    text = drawn(*discovery_tables(LONG, metrics, summary, verdict))
     assert max(map(len, text.splitlines())) <= 80
     for part in (
         "+.050 [-.010, +.100]",
-        "discovery   .610 (params .500)",
-        "test           – (params .450)",
+        "discovery (seen)   42  .610 [.400, .600]      .500 +.110 [+.020, +.200]",
+        "test               40     –                   .450     –",
+        "fitness (min): discovery .400, selection .300, test –",
         "luck alone",
+        "- not distinguishable from luck: τ .5",
     ):
         assert part in text
+    assert text.index("- not distinguishable") < text.index("data set"), "the verdict is on top"
     assert "no usable scores: not finite" in text
 
 

@@ -11,7 +11,8 @@ from hypothesis.extra.numpy import arrays
 from scipy import linalg
 
 from primitives import functions
-from primitives.operators import OPERATORS, Form, Operator, OperatorError, build_table, check_operator
+from primitives.operator import check_operator
+from primitives.operators import OPERATORS, Form, Operator, OperatorError, build_table
 from tests import oracles
 
 SPECTRAL = [o.name for o in OPERATORS.values() if o.form is Form.SPECTRAL]

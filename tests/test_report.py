@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 import shutil
@@ -570,3 +571,19 @@ def test_a_folder_that_is_read_while_the_run_is_at_work(copied: Callable[[str], 
     with (path / "journal.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"key": "half')
     assert len(read_run(path).steps) == lines
+
+
+def test_a_proxy_in_words_and_latex(folder: Path, written: dict[str, Path]) -> None:
+    for page in written.values():
+        text = page.read_text(encoding="utf-8")
+        assert "<h3>In words</h3>" in text
+        assert "The score is " in text
+        assert "As LaTeX" in text
+
+
+def test_the_verdict_of_the_page_is_that_of_the_file(folder: Path, written: dict[str, Path]) -> None:
+    text = html.unescape(written["discover-1"].read_text(encoding="utf-8"))
+    findings = json.loads((folder / "best.json").read_text(encoding="utf-8"))["verdict"]
+    assert findings
+    for finding in findings:
+        assert f"{finding['text'][:1].upper()}{finding['text'][1:]}." in text

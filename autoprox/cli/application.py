@@ -20,6 +20,7 @@ from autoprox.cli.benches import benches
 from autoprox.cli.building import build, merge, retrain
 from autoprox.cli.caching import caches
 from autoprox.cli.discovering import discover
+from autoprox.cli.explaining import explain
 from autoprox.cli.listings import export, primitives, proxies, spaces
 from autoprox.cli.ranking import rank
 from autoprox.cli.reporting import report
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command()(discover)
 app.command()(rank)
+app.command()(explain)
 app.command()(score)
 app.command()(search)
 app.command()(train)
@@ -136,7 +138,7 @@ def _run(arguments: list[str]) -> int:
 
 _SEVERAL = {
     ("rank",): ("--proxy",),
-    ("score",): ("--model",),
+    ("score",): ("--proxy", "--model"),
     ("bench", "build"): ("--space", "--dataset"),
 }
 """The options of a command that take several values."""

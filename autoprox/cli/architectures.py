@@ -190,9 +190,15 @@ def _space_of(proxy: Proxy) -> str:
 
 
 def score(
-    proxy: options.ProxyText,
+    proxy: options.Proxies,
     model: Annotated[
-        list[str], typer.Option("--model", metavar="arch.json", help="An architecture file; several may follow.")
+        list[str],
+        typer.Option(
+            "--model",
+            metavar="arch.json|timm:NAME|hf:CONFIG",
+            help="An architecture file; a model of timm, such as timm:deit_tiny_patch16_224?depth=6; or one of transformers by "
+            "model type, configuration file or folder, such as hf:vit?hidden_size=192. Several may follow.",
+        ),
     ],
     batch_size: options.BatchSize = 8,
     seed: options.Seed = 0,
@@ -201,43 +207,40 @@ def score(
     workers: options.WorkerCount = None,
     ray: options.Ray = None,
     gpus_per_task: options.GpusPerTask = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Allow hf:NAME to fetch a configuration from the hub; never weights.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
-    """Score architectures by a proxy, the best first. Proxies with ranks compare the given ones of a space."""
+    """Score models by proxies, the best first, beside their parameters. Proxies with ranks compare the given ones."""
     from autoprox.language.expression import is_relative
     from autoprox.measuring.capture import check_text
     from autoprox.measuring.store import FeatureStore
-    from autoprox.proxies.evaluation import Invalid
+    from autoprox.models.comparing import score_models
+    from autoprox.models.sources import PREFIXES
     from autoprox.proxies.proxy import resolve_proxy
-    from autoprox.proxies.scoring import score_architectures
-    from autoprox.report import listing, show, work_view
+    from autoprox.report import score_records, score_table, show, work_view
     from autoprox.spaces.architecture_file import load_architecture
 
-    judge = resolve_proxy(proxy)
+    judges = {judge.label: judge.expression for judge in map(resolve_proxy, proxy)}
     settings = options.capture_settings(batch_size, seed, device=device, text=text, ray=ray)
-    if text is not None:
-        check_text(settings, [load_architecture(Path(name)).space for name in model])
+    files = [name for name in model if not name.startswith(PREFIXES)]
+    if text is not None and len(files) == len(model):
+        check_text(settings, [load_architecture(Path(name)).space for name in files])
     with (
         FeatureStore(options.memo()) as store,
         work_view() as view,
         options.pool(workers, ray, device, gpus_per_task) as pool,
     ):
-        scores = score_architectures(judge.expression, model, settings, store, pool, view.progress)
-    if is_relative(judge.expression):
+        found = score_models(list(judges.values()), model, settings, store, pool, view.progress, download=download)
+    if any(map(is_relative, judges.values())):
+        alone = len(files) == len(model)
         typer.echo(
-            "autoprox: this proxy ranks the given models of one space among each other; its scores do not compare "
-            "models of different spaces, nor say anything of a model that is alone",
+            f"autoprox: this proxy ranks the given models{' of one space' * alone} among each other; its scores do not compare "
+            f"models of different {'spaces' if alone else 'calls'}, nor say anything of a model that is alone",
             err=True,
         )
     if json:
-        records = [
-            {"model": name, "score": None, "invalid": value.reason}
-            if isinstance(value, Invalid)
-            else {"model": name, "score": value}
-            for name, value in scores
-        ]
-        options.emit_json({"scores": records})
-        return
-    ordered = sorted(scores, key=lambda pair: float("inf") if isinstance(pair[1], Invalid) else -pair[1])
-    rows = [(name, f"no score: {v.reason}" if isinstance(v, Invalid) else f"{v:.6g}") for name, v in ordered]
-    show(listing(("model", "score"), rows, wrapped=("model",), right=("score",)))
+        options.emit_json({"scores": score_records(list(judges), found)})
+    else:
+        show(*score_table(list(judges), found))

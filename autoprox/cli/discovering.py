@@ -22,6 +22,7 @@ class Preset(StrEnum):
 
     PARETO = "pareto"
     AUTO_PROX = "auto-prox"
+    RANDOM = "random"
 
 
 class Structure(StrEnum):
@@ -58,7 +59,10 @@ def discover(
     datasets: options.Datasets = None,
     labels: options.Labels = None,
     preset: Annotated[
-        Preset, typer.Option("--preset", help="pareto: correlation and simplicity; auto-prox: as published.")
+        Preset,
+        typer.Option(
+            "--preset", help="pareto: correlation and simplicity; auto-prox: as published; random: no evolution."
+        ),
     ] = Preset.PARETO,
     structure: Annotated[
         Structure, typer.Option("--structure", help="Shape of the expressions of --preset auto-prox.")
@@ -153,6 +157,7 @@ def discover(
             home=home_folder(),
             workers=pool,
             benchmarks=truth.record(),
+            tables=truth.benchmarks,
             resume=resume,
             observe=view.observe,
             progress=view.progress,
@@ -164,4 +169,7 @@ def discover(
     if json:
         options.emit_json({**record, "summary": found.summary, "out": str(target), "run_dir": str(folder)})
     else:
-        show(*discovery_tables(record["expression"], found.proxy.metrics, found.summary), f"written to {target}")
+        show(
+            *discovery_tables(record["expression"], found.proxy.metrics, found.summary, found.proxy.verdict),
+            f"written to {target}",
+        )

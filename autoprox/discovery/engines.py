@@ -1,4 +1,4 @@
-"""The two loops of discovery: both propose candidates and learn from verdicts; their whole state is JSON."""
+"""The loops of discovery: all propose candidates and learn from verdicts; their whole state is JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, complexity, features
 from autoprox.language.text import parse, to_text
 
-__all__ = ["AutoProxEngine", "Engine", "ParetoEngine", "best_of", "pareto_front"]
+__all__ = ["AutoProxEngine", "Engine", "ParetoEngine", "RandomEngine", "best_of", "pareto_front"]
 
 Lookup = Callable[[Expression], Verdict | None]
 
@@ -87,11 +87,7 @@ class ParetoEngine(Engine):
         tries = 0
         while len(found) < self.OFFSPRING and tries < self.OFFSPRING * self.TRIES:
             tries += 1
-            starting = self.generation < self.RANDOM_GENERATIONS or not self.population
-            if starting or self.rng.random() < self.NEWCOMERS:
-                candidate = random_expression(self.rng, self.rng.randint(3, 7), self.words)
-            else:
-                candidate = breed(self.population, self.rng, self.words)
+            candidate = self._candidate()
             fits = (
                 complexity(candidate) <= self.MAX_COMPLEXITY
                 and features(candidate)
@@ -100,6 +96,15 @@ class ParetoEngine(Engine):
             if fits and self.known(candidate) is None:
                 found.setdefault(to_text(candidate), candidate)
         return list(found.values())
+
+    def _candidate(self) -> Expression:
+        starting = self.generation < self.RANDOM_GENERATIONS or not self.population
+        if starting or self.rng.random() < self.NEWCOMERS:
+            return self._newcomer()
+        return breed(self.population, self.rng, self.words)
+
+    def _newcomer(self) -> Expression:
+        return random_expression(self.rng, self.rng.randint(3, 7), self.words)
 
     def accept(self, verdicts: Sequence[Verdict]) -> None:
         valid = [v for v in verdicts if v.value is not None and expressible(v.expression, self.words)]
@@ -118,6 +123,16 @@ class ParetoEngine(Engine):
         self.generation = state["generation"]
         self._restore_random(state["random"])
         self.population = [Individual(parse(t), value, tuple(signature)) for t, value, signature in state["population"]]
+
+
+class RandomEngine(ParetoEngine):
+    """Random search: every candidate is a newcomer, made and limited as those of `ParetoEngine`; nothing is learnt."""
+
+    def _candidate(self) -> Expression:
+        return self._newcomer()
+
+    def accept(self, verdicts: Sequence[Verdict]) -> None:
+        self.generation += 1
 
 
 class AutoProxEngine(Engine):

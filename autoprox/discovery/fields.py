@@ -10,7 +10,7 @@ from autoprox.discovery.evolution import CORE, Vocabulary
 from autoprox.language.expression import Expression, features
 from autoprox.measuring.capture import CaptureSettings, Network, settings_for
 from autoprox.measuring.measure import measured
-from autoprox.measuring.screening import SAMPLES, Screen, keep_samples
+from autoprox.measuring.screening import SAMPLES, Screen, take_samples
 from autoprox.measuring.store import MEMO, FeatureStore
 from autoprox.measuring.workers import Progress, Workers
 from autoprox.proxies.evaluation import Invalid, Scores
@@ -52,19 +52,19 @@ class Laboratory:
 
     def screens(self, fields: Sequence[Field], words: Vocabulary) -> list[Screen]:
         """Samples of every field's networks."""
-        self.keep(fields, words)
-        return [Screen(self._keep(field.group.networks, words, field.settings)) for field in fields]
+        self.sample(fields, words)
+        return [self._sample(field.group.networks, words, field.settings) for field in fields]
 
-    def keep(self, fields: Sequence[Field], words: Vocabulary) -> None:
-        """Take the samples of every field's networks that are not there yet."""
+    def sample(self, fields: Sequence[Field], words: Vocabulary) -> None:
+        """Take the samples that are missing."""
         for settings, networks in _by_settings(fields).items():
-            self._keep(networks, words, settings)
+            self._sample(networks, words, settings)
 
-    def _keep(self, networks: Sequence[Network], words: Vocabulary, settings: CaptureSettings) -> list[Path]:
+    def _sample(self, networks: Sequence[Network], words: Vocabulary, settings: CaptureSettings) -> Screen:
         # a folder for each vocabulary: runs of both at once do not replace each other's files, and no number of one can
         # depend, in its last bits, on what the other has captured beside it
         folder = self.home / SAMPLES if words is CORE else self.home / SAMPLES / words.name
-        return keep_samples(networks, words.terminals, settings, folder, self.workers, self.progress)
+        return take_samples(networks, words.terminals, settings, folder, self.workers, self.progress)
 
     def scores(
         self, expressions: Sequence[Expression], fields: Sequence[Field], stage: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from autoprox.discovery.engines import AutoProxEngine, Engine, ParetoEngine, best_of, pareto_front
+from autoprox.discovery.engines import AutoProxEngine, Engine, ParetoEngine, RandomEngine, best_of, pareto_front
 from autoprox.discovery.fields import Field, Laboratory, fields_of
-from autoprox.discovery.finalists import NO_SCORE_ADVICE, exact_finalists, exact_front, metrics_on_test, params_reach
+from autoprox.discovery.finalists import NO_SCORE_ADVICE, exact_finalists, exact_front
 from autoprox.discovery.judging import Judge, Verdict
 from autoprox.discovery.settings import Discovery, DiscoverySettings, Standing
+from autoprox.discovery.testing import measure_on_test
 from autoprox.errors import InputError, InterruptedRunError
 from autoprox.files import write_json
 from autoprox.language.expression import complexity
@@ -22,13 +25,18 @@ from autoprox.language.text import parse, to_text
 from autoprox.measuring.capture import batch_key
 from autoprox.measuring.shards import Shard
 from autoprox.measuring.workers import Progress, Workers, silent
-from autoprox.proxies.proxy import Proxy
+from autoprox.proxies.proxy import Proxy, load_proxy
+from autoprox.ranking.ceiling import ceilings_of
 from autoprox.ranking.fitness import Fitness
 from autoprox.ranking.problem import LEAST_IN_PART, PARTS, Group, split_hash
 from autoprox.run_folder import RunFolder
 from autoprox.versions import versions
+from benchdata import Benchmark
 
-__all__ = ["discover", "sample_part"]
+__all__ = ["BEST", "TEST_SCORES", "discover", "discovered", "sample_part"]
+
+BEST, TEST_SCORES = "best.json", "test_scores.json"
+"""Files of a finished run: the proxy, and its scores of the test architectures; the proxy is written last."""
 
 
 def discover(
@@ -39,6 +47,8 @@ def discover(
     home: Path,
     workers: Workers,
     benchmarks: Sequence[Mapping[str, str]] = (),
+    tables: Sequence[Benchmark] = (),
+    testing: Sequence[Group] | None = None,
     resume: bool = False,
     observe: Callable[[Standing], None] = lambda _: None,
     progress: Progress = silent,
@@ -53,6 +63,9 @@ def discover(
         home: where samples and measured features are kept, shared by all runs.
         workers: processes for captures; their number changes nothing but the time.
         benchmarks: name and content hash of each table, for the record.
+        tables: where the training seeds of the test labels are looked for, which tell the noise ceiling.
+        testing: other ground truth to test on, such as a data set, a space or a benchmark that was held out; None: the test
+            part of the split. None of its labels is among those that evolution or selection read.
         observe, progress: told how the run stands and how captures go on.
         stop: asked at every safe point; true ends the run, resumable.
 
@@ -61,8 +74,30 @@ def discover(
         InterruptedRunError: ``stop`` said so.
     """
     settings.check()
-    _check_groups(groups)
-    return _Run(groups, settings, run_dir, home, workers, benchmarks, resume, observe, progress, stop).run()
+    _check(groups, PARTS if testing is None else _SEEN)
+    if testing is not None:
+        _check_apart(groups, testing)
+    return _Run(
+        groups, settings, run_dir, home, workers, benchmarks, tables, testing, resume, observe, progress, stop
+    ).run()
+
+
+def discovered(
+    groups: Sequence[Group],
+    settings: DiscoverySettings,
+    run_dir: Path,
+    benchmarks: Sequence[Mapping[str, str]] = (),
+    testing: Sequence[Group] | None = None,
+) -> Proxy | None:
+    """What a finished run with these settings has found; None where it has not ended. Arguments as of `discover`.
+
+    Raises:
+        InputError: there is a run with other settings, or its proxy file is damaged.
+    """
+    if not (run_dir / BEST).exists():
+        return None
+    RunFolder(run_dir, "discover", {**settings.to_json(), **_problem(groups, settings, benchmarks, testing)}, True)
+    return load_proxy(run_dir / BEST)
 
 
 def sample_part(
@@ -76,33 +111,85 @@ def sample_part(
 ) -> tuple[int, int]:
     """Take one part of the samples that `discover` takes before it evolves anything; how many networks, and of how many.
 
-    Raises as `discover` does.
+    Arguments and errors as of `discover`.
     """
     settings.check()
-    _check_groups(groups)
+    _check(groups, PARTS)
     fields = [field.part("discovery") for field in fields_of(groups, settings.capture)]
-    part = [Field(f.group.take(shard.of(range(len(f.group.networks)))), f.settings) for f in fields]
-    Laboratory(home, workers, progress).keep(part, settings.words)
-    sizes = [len({network for field in some for network in field.group.networks}) for some in (part, fields)]
-    return sizes[0], sizes[1]
+    parts = [Field(f.group.take(shard.of(range(len(f.group.networks)))), f.settings) for f in fields]
+    Laboratory(home, workers, progress).sample([field for field in parts if field.group.networks], settings.words)
+    done, whole = [{network for field in some for network in field.group.networks} for some in (parts, fields)]
+    return len(done), len(whole)
 
 
-def _check_groups(groups: Sequence[Group]) -> None:
-    """InputError where ground truth is too little for discovery."""
+_SEEN = ("discovery", "selection")
+
+
+def _check(groups: Sequence[Group], parts: Sequence[str]) -> None:
     for group in groups:
-        small = min(len(group.part(part).networks) for part in PARTS)
+        small = min(len(group.part(part).networks) for part in parts)
         if small < LEAST_IN_PART:
             raise InputError(
                 f"{group.space} has {len(group.networks)} architectures, which leaves {small} for a part of the split; "
                 f"discovery needs at least {LEAST_IN_PART} in each, about 30 in all"
             )
-        for part in PARTS:
-            for dataset, column in group.part(part).labels.items():
-                if len(set(column[np.isfinite(column)])) < 2:
-                    raise InputError(
-                        f"all labels of {group.space} on {dataset} are the same or missing in the {part} part of the "
-                        "split, so nothing can rank them; leave the data set out with --datasets"
-                    )
+        for part in parts:
+            _check_labels(group.part(part), f"in the {part} part of the split")
+
+
+def _check_labels(group: Group, where: str) -> None:
+    for dataset, column in group.labels.items():
+        if len(set(column[np.isfinite(column)])) < 2:
+            raise InputError(
+                f"all labels of {group.space} on {dataset} are the same or missing {where}, so nothing can rank them; "
+                "leave the data set out with --datasets"
+            )
+
+
+def _check_apart(groups: Sequence[Group], testing: Sequence[Group]) -> None:
+    """InputError where a test architecture took part in the search, or too few are left."""
+    seen = {network for group in groups for network in group.part(*_SEEN).networks}
+    for group in testing:
+        if met := len(seen.intersection(group.networks)):
+            raise InputError(
+                f"{met} of the {len(group.networks)} test architectures of {group.space} are also among those that the proxy "
+                "is found on; test on others"
+            )
+        if len(group.networks) < LEAST_IN_PART:
+            raise InputError(
+                f"{len(group.networks)} architectures of {group.space} are there to test on; at least {LEAST_IN_PART} needed"
+            )
+        _check_labels(group, "among the architectures to test on")
+
+
+def _problem(
+    groups: Sequence[Group],
+    settings: DiscoverySettings,
+    benchmarks: Sequence[Mapping[str, str]],
+    testing: Sequence[Group] | None,
+) -> dict[str, Any]:
+    """The ground truth of a run, for its record."""
+    captures = [field.settings for field in fields_of([*groups, *(testing or ())], settings.capture)]
+    problem = {
+        "benchmarks": list(benchmarks),
+        "split": split_hash(groups),
+        "spaces": [group.space for group in groups],
+        "labels": {group.space: group.label_kinds for group in groups},
+        "images": {s.dataset: batch_key(s) for s in captures if s.dataset is not None},
+    }
+    if salts := {group.space: group.salt for group in groups if group.salt}:
+        problem["salt"] = salts
+    if testing is not None:
+        problem["testing"] = [
+            {
+                "space": group.space,
+                "labels": group.label_kinds,
+                "architectures": len(group.networks),
+                "hash": hashlib.sha256(json.dumps(group.networks).encode()).hexdigest(),
+            }
+            for group in testing
+        ]
+    return problem
 
 
 class _Run:
@@ -114,6 +201,8 @@ class _Run:
         home: Path,
         workers: Workers,
         benchmarks: Sequence[Mapping[str, str]],
+        tables: Sequence[Benchmark],
+        testing: Sequence[Group] | None,
         resume: bool,
         observe: Callable[[Standing], None],
         progress: Progress,
@@ -122,21 +211,16 @@ class _Run:
         self.settings, self.workers, self.observe = settings, workers, observe
         self.laboratory = Laboratory(home, workers, self._interruptible)
         self.started = time.monotonic()
-        captures = [field.settings for field in fields_of(groups, settings.capture)]
-        problem = {
-            "benchmarks": list(benchmarks),
-            "split": split_hash(groups),
-            "spaces": [group.space for group in groups],
-            "labels": {group.space: group.label_kinds for group in groups},
-            "images": {s.dataset: batch_key(s) for s in captures if s.dataset is not None},
-        }
-        self.problem = problem
-        self.folder = RunFolder(run_dir, "discover", {**settings.to_json(), **problem}, resume)
+        self.problem = _problem(groups, settings, benchmarks, testing)
+        self.folder = RunFolder(run_dir, "discover", {**settings.to_json(), **self.problem}, resume)
         self.stop, self._progress = stop, progress
+        self.tables = () if settings.null else tables  # shuffled labels are not the means over their trainings
         if settings.null:
             rng = np.random.default_rng(settings.seed)
             groups = [group.shuffled(rng) for group in groups]
+            testing = None if testing is None else [group.shuffled(rng) for group in testing]
         self.fields = fields_of(groups, settings.capture)
+        self.testing = None if testing is None else fields_of(testing, settings.capture)
         self.best: list[Verdict] = []
         self.front: list[Verdict] = []
         self.invalid = 0
@@ -175,7 +259,8 @@ class _Run:
         rng = random.Random(self.settings.seed)
         if self.settings.preset == "auto-prox":
             return AutoProxEngine(rng, judge.known, self.settings.structure)
-        return ParetoEngine(rng, judge.known, self.settings.words)
+        engine = RandomEngine if self.settings.preset == "random" else ParetoEngine
+        return engine(rng, judge.known, self.settings.words)
 
     def _evolve(self, engine: Engine, judge: Judge) -> None:
         saved = len(judge.verdicts)
@@ -239,8 +324,16 @@ class _Run:
     def _report(self, finalists: Sequence[dict[str, Any]], judge: Judge) -> Discovery:
         best = finalists[0]
         expression = parse(best["expression"])
-        mode, seed = self.settings.fitness, self.settings.seed
-        metrics, test, likeness = metrics_on_test(expression, self.fields, mode, seed, self.laboratory)
+        parts = self._parts()
+        found = measure_on_test(
+            expression,
+            parts,
+            self.laboratory,
+            mode=self.settings.fitness,
+            seed=self.settings.seed,
+            supervised=self.testing is None,
+            ceilings=ceilings_of([field.group for field in parts["test"]], self.tables),
+        )
         summary = {
             "expression": best["expression"],
             "complexity": best["complexity"],
@@ -248,9 +341,10 @@ class _Run:
             "null": self.settings.null,
             "discovery": best["discovery"],
             "selection": best["selection"],
-            "test": test,
-            "params": params_reach(self.fields, mode),
-            "likeness": likeness,
+            "test": found.parts["test"]["fitness"],
+            "params": {part: figures["fitness_params"] for part, figures in found.parts.items()},
+            "parts": found.parts,
+            "likeness": found.likeness,
             "evaluations": len(judge.verdicts),
             "invalid": self.invalid,
             "front": exact_front(finalists),
@@ -262,13 +356,21 @@ class _Run:
             "selection": {
                 key: summary[key] for key in ("discovery", "selection", "test", "params", "evaluations", "invalid")
             },
-            "likeness": likeness,
+            "parts": found.parts,
+            "likeness": found.likeness,
             "front": summary["front"],
             "null": self.settings.null,
             "versions": versions(),
             "seconds": round(self._seconds(), 1),
         }
         write_json(self.folder.path / "finalists.json", list(finalists))
-        proxy = Proxy(expression, best["expression"], metrics, provenance)
-        write_json(self.folder.path / "best.json", proxy.to_json())
+        write_json(self.folder.path / TEST_SCORES, found.scores)
+        verdict = tuple(finding.to_json() for finding in found.verdict)
+        proxy = Proxy(expression, best["expression"], found.metrics, provenance, verdict)
+        write_json(self.folder.path / BEST, proxy.to_json())
         return Discovery(proxy, summary)
+
+    def _parts(self) -> dict[str, list[Field]]:
+        """Where the winner was evolved, where it was chosen, and where neither was done."""
+        parts = {part: [field.part(part) for field in self.fields] for part in PARTS}
+        return parts if self.testing is None else parts | {"test": self.testing}

@@ -15,7 +15,7 @@ from autoprox.ranking.fitness import FITNESS, Pair
 
 __all__ = ["PRESETS", "Discovery", "DiscoverySettings", "Standing"]
 
-PRESETS = ("pareto", "auto-prox")
+PRESETS = ("pareto", "auto-prox", "random")
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,14 @@ class DiscoverySettings:
     """All that decides the result besides the ground truth.
 
     Attributes:
-        preset: ``pareto``, typed genetic programming over free graphs; ``auto-prox``, the published algorithm.
+        preset: ``pareto``, typed genetic programming over free graphs; ``auto-prox``, the published algorithm; ``random``,
+            the candidates that ``pareto`` begins with and no evolution, to compare with.
         structure: of ``auto-prox``.
         fitness: see ``autoprox.ranking.fitness.FITNESS``.
         evaluations: distinct candidates to judge.
         finalists: how many of the best candidates are measured exactly.
         null: deal out the labels anew first, to see what luck alone reaches.
-        vocabulary: of ``pareto``, what candidates are made of; see ``autoprox.discovery.evolution.VOCABULARIES``.
+        vocabulary: of ``pareto`` and ``random``, what candidates are made of; see ``autoprox.discovery.evolution.VOCABULARIES``.
     """
 
     preset: str = "pareto"
@@ -57,7 +58,7 @@ class DiscoverySettings:
         ):
             if value not in known:
                 raise InputError(f"there is no {name} {value!r}; choose one of {', '.join(known)}")
-        if self.words is not CORE and self.preset != "pareto":
+        if self.words is not CORE and self.preset == "auto-prox":
             raise InputError(
                 f"the vocabulary {self.vocabulary} belongs to the preset pareto, and the preset is {self.preset}, whose "
                 "inputs are those of core; choose --preset pareto, or leave --vocabulary out"

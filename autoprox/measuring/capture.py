@@ -24,7 +24,7 @@ from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped
 from autoprox.language.expression import Expression, kind, statistics
 from autoprox.measuring.images import CLASSES, Batch, image_batch, noise_batch
-from autoprox.measuring.splitting import Blocks, Triple, is_lack_of_memory, measured_in_parts, release_memory
+from autoprox.measuring.splitting import Blocks, Measure, Triple, is_lack_of_memory, measured_in_parts, release_memory
 from autoprox.measuring.tensors import Tensors, block_values, network_values
 from autoprox.measuring.tokens import TextFile, text_batch, token_batch
 from autoprox.measuring.workers import Notice
@@ -44,8 +44,11 @@ __all__ = [
     "check_device",
     "check_images",
     "check_text",
+    "features_of",
     "grouped",
+    "measured_whole",
     "settings_for",
+    "triples_of",
     "within_memory",
 ]
 
@@ -210,7 +213,8 @@ def check_images(settings: CaptureSettings, key: str) -> None:
         )
 
 
-def _triples(names: Iterable[str]) -> list[tuple[str, str, str]]:
+def triples_of(names: Iterable[str]) -> list[Triple]:
+    """The (pass, site, kind) triples of single sites behind named statistics."""
     found = {(s.pass_, member, s.kind) for s in map(STATISTICS.__getitem__, names) for member in s.members}
     return sorted(found)
 
@@ -228,7 +232,7 @@ def capture(network: Network, names: Sequence[str], settings: CaptureSettings) -
     space = get_space(network[0])
     read = None  # parameters that are enough; None: all
     if not any(STATISTICS[name].needs_forward for name in names):
-        read = tuple(f"{SUBMODULES[site]}.weight" for _, site, _ in _triples(names))
+        read = tuple(f"{SUBMODULES[site]}.weight" for _, site, _ in triples_of(names))
     model = space.network(
         space.parse(json.loads(network[1])), classes=settings.classes, seed=settings.seed, init=settings.init, only=read
     )
@@ -245,7 +249,7 @@ def capture(network: Network, names: Sequence[str], settings: CaptureSettings) -
     # on a GPU: the same bits every time, and full float32 in convolutions, as everywhere else
     with _batch_within_memory(settings), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         try:
-            measured = _measured(model, _triples(names), batch, device, " ".join(network))
+            measured = _measured(model, triples_of(names), batch, device, " ".join(network))
         except ValueError as error:  # an AbsentError is the cause that `block_features` looks for
             raise InputError(f"an architecture of {space.name} cannot be measured so: {error}") from error
     return [{Statistic(*triple).name: value for triple, value in block.items()} for block in measured]
@@ -272,14 +276,28 @@ def _measured(
     def gradient(pass_: str, rows: slice) -> list[Tensor | None]:
         return loss_gradient(model, pass_, *shown(rows))
 
+    return measured_whole(measure_some, gradient, triples, len(images), str(device), name)
+
+
+def measured_whole(
+    measure_some: Measure,
+    gradient: Callable[[str, slice], list[Tensor | None]],
+    triples: Sequence[Triple],
+    count: int,
+    device: str,
+    name: str,
+) -> Blocks:
+    """Measure on a batch at once; where it does not fit into memory, part by part, which is told. See `measured_in_parts`."""
     try:
-        return measure_some(triples, slice(0, len(images)), None)
+        return measure_some(triples, slice(0, count), None)
     except (MemoryError, RuntimeError) as error:
         if not is_lack_of_memory(error):
             raise
     release_memory()  # beyond the handler: the error's traceback holds all that was there
-    found = measured_in_parts(measure_some, gradient, triples, len(images))
-    text = f"the batch of {len(images)} does not fit into the memory of {device} for {clipped(name)}; it was measured in parts"
+    found = measured_in_parts(measure_some, gradient, triples, count)
+    text = (
+        f"the batch of {count} does not fit into the memory of {device} for {clipped(name)}; it was measured in parts"
+    )
     warnings.warn(text, Notice, stacklevel=2)
     return found
 
@@ -301,16 +319,25 @@ def block_features(
     Returns:
         {feature: (blocks,) float64}; (1,) for a feature of one tensor per network.
     """
+    return features_of(features, lambda names: capture(network, names, settings))
+
+
+def features_of(
+    features: Sequence[Expression], take: Callable[[Sequence[str]], list[dict[str, Tensor]]]
+) -> dict[Expression, Values | Lacking]:
+    """`block_features`, of what a function captures: it takes names of statistics and fails as `capture` does."""
     names = sorted({name for feature in features for name in statistics(feature)})
     try:
-        blocks = capture(network, names, settings)
+        blocks = take(names)
     except InputError as error:
         if not isinstance(error.__cause__, AbsentError):
             raise
         pairs = error.__cause__.pairs
-        absent = {name for name in names if any((site, kind_) in pairs for _, site, kind_ in _triples([name]))}
+        absent = {name for name in names if any((site, kind_) in pairs for _, site, kind_ in triples_of([name]))}
+        if not absent:
+            raise
         possible = [feature for feature in features if absent.isdisjoint(statistics(feature))]
-        found = block_features(network, possible, settings) if possible else {}
+        found = features_of(possible, take) if possible else {}
         return {feature: found.get(feature, Lacking(str(error.__cause__))) for feature in features}
     whole = [feature for feature in features if kind(feature).level == "score"]
     local = [feature for feature in features if feature not in whole]

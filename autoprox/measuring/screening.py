@@ -35,14 +35,14 @@ from autoprox.measuring.workers import Notice, Progress, Workers, silent
 from primitives.operators import OPERATORS, STRUCTURAL, Form
 from primitives.statistics import STATISTICS
 
-__all__ = ["ELEMENTS", "SAMPLES", "SPECTRAL_KINDS", "Screen", "keep_samples", "seal_of", "take_samples"]
+__all__ = ["ELEMENTS", "SAMPLES", "SPECTRAL_KINDS", "Screen", "seal_of", "take_samples"]
 
 # Of each statistic of each block; see `sampling` for what they estimate well.
 ELEMENTS = 1024
 SPECTRAL_KINDS = ("weight", "grad")  # kinds of statistics whose spectral reductions are kept
 SAMPLES = Path("cache") / "samples"  # below the home folder
 _CHUNK = 8  # networks evaluated together: their rows of one statistic stay in a core's cache
-_GENERATION = 5
+_GENERATION = 6
 _WHOLE = (
     Form.SPECTRAL,
     Form.PATTERN,
@@ -107,7 +107,8 @@ def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> tuple[
         rows.append(_sample_block(block, names, f"{settings.seed}|{network[0]}|{i}"))
         blocks[i] = {}  # frees the block's tensors
     table = {part: torch.stack([row[part] for row in rows]) for part in rows[0]}
-    return network, save(table, metadata={"kept": json.dumps([names, _seal(table)])})  # one key: several have no order
+    # one key of metadata: several would have no order, and the file not always the same bytes
+    return network, save(table, metadata={"kept": json.dumps([names, _seal(table)])})
 
 
 def _seal(table: Mapping[str, Tensor]) -> str:
@@ -115,7 +116,7 @@ def _seal(table: Mapping[str, Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in sorted(table):
         digest.update(part.encode())
-        digest.update(table[part].numpy().tobytes())
+        digest.update(table[part].cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -127,18 +128,6 @@ def take_samples(
     workers: Workers,
     progress: Progress = silent,
 ) -> Screen:
-    """What `keep_samples` keeps, ready to evaluate features on."""
-    return Screen(keep_samples(networks, names, settings, folder, workers, progress))
-
-
-def keep_samples(
-    networks: Sequence[Network],
-    names: Iterable[str],
-    settings: CaptureSettings,
-    folder: Path,
-    workers: Workers,
-    progress: Progress = silent,
-) -> list[Path]:
     """Sample the named statistics of networks of one space or several, unless a file of an earlier run has them.
 
     Each finished network is one file, so an interrupted call continues where it was. A file whose numbers are not those that
@@ -169,27 +158,27 @@ def keep_samples(
             f"the samples of statistics cannot be kept in {place} ({error}); free some disk space, make it writable, or point "
             "AUTOPROX_HOME at another folder"
         ) from None
-    return [paths[network] for network in networks]
+    return Screen([paths[network] for network in networks])
 
 
 def _has(path: Path, names: Sequence[str]) -> bool:
-    kept = _sound(path)
-    return kept is not None and set(names) <= set(kept[0])
+    sound = _sound(path)
+    return sound is not None and set(names) <= sound[0]
 
 
 def seal_of(path: Path) -> str | None:
     """By which equal numbers are known; None where the file's numbers are not those that were written."""
-    kept = _sound(path)
-    return None if kept is None else kept[1]
+    sound = _sound(path)
+    return None if sound is None else sound[1]
 
 
-def _sound(path: Path) -> tuple[list[str], str] | None:
+def _sound(path: Path) -> tuple[set[str], str] | None:
     """The names of the statistics and the checksum of a file that is as it was written."""
     try:
         with safe_open(path, "pt") as file:
             kept, seal = json.loads((file.metadata() or {}).get("kept", "[[], null]"))
             table = {part: file.get_tensor(part) for part in file.keys()}  # noqa: SIM118 - not a dict
-        return (kept, seal) if seal == _seal(table) else None
+        return (set(kept), seal) if seal == _seal(table) else None
     except (OSError, SafetensorError, TypeError, ValueError):
         return None
 

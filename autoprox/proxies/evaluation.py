@@ -93,6 +93,43 @@ class Population:
             return Invalid(f"constant over the {self.size} networks")
         return value.numpy().copy()  # it may be the population's own
 
+    def take(self, rows: Sequence[int]) -> Population:
+        """Some of the networks, in the given order, with what is known of them."""
+        found = Population({name: [float(column[i]) for i in rows] for name, column in self._numbers.items()})
+        found.add({feature: [by_network[i] for i in rows] for feature, by_network in self._by_network().items()})
+        found._lacking = dict(self._lacking)
+        return found
+
+    def less(self, blocks: Sequence[int]) -> Population:
+        """The same networks, each without one of its blocks; what is known of a network as a whole stays.
+
+        Args:
+            blocks: the block that each network loses; every network has at least two.
+        """
+        found = self.take(range(self.size))
+        for feature, rows in self._by_network().items():
+            if kind(feature).level == "block":
+                left = [torch.from_numpy(np.delete(row, block)) for row, block in zip(rows, blocks, strict=True)]
+                found._features[feature] = [torch.stack([left[i] for i in group.tolist()]) for group in self._groups]
+        return found
+
+    def blocks(self, expression: Expression) -> list[Scores] | Invalid:
+        """The numbers of an expression at block level: (blocks,) of each network, or why there are none."""
+        try:
+            return self._rows(self._value(expression, {}, strict=False))
+        except _UnusableError as reason:
+            return Invalid(str(reason))
+
+    def _by_network(self) -> dict[Expression, list[Scores]]:
+        return {feature: self._rows(parts) for feature, parts in self._features.items()}
+
+    def _rows(self, parts: Sequence[Tensor]) -> list[Scores]:
+        """One row a network, in the order of the networks."""
+        rows: dict[int, Scores] = {}
+        for group, part in zip(self._groups, parts, strict=True):
+            rows |= dict(zip(group.tolist(), part.numpy(), strict=True))
+        return [rows[i] for i in range(self.size)]
+
     def _value(self, e: Expression, memo: dict[Expression, list[Tensor]], strict: bool) -> list[Tensor]:
         """Block level: one (networks, blocks) matrix a group; score level: one (networks,) vector."""
         if e in memo:

@@ -30,12 +30,14 @@ class Proxy:
         label: what the user called it.
         metrics: {space: {data set: figures on the test architectures}}, and the same for ``joint``/``mean``.
         provenance: seed, settings, benchmark with its hash, hash of the split, versions, times.
+        verdict: what the metrics say in words (`autoprox.ranking.verdict`), as ``about``, ``text`` and ``good``.
     """
 
     expression: Expression
     label: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    verdict: tuple[dict[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -44,6 +46,7 @@ class Proxy:
             "expression": to_text(self.expression),
             "metrics": self.metrics,
             "provenance": self.provenance,
+            **({"verdict": list(self.verdict)} if self.verdict else {}),
         }
 
     def headline(self) -> dict[str, dict[str, Any]]:
@@ -83,11 +86,14 @@ def load_proxy(path: Path) -> Proxy:
     text, metrics, provenance = (record.get(key) for key in ("expression", "metrics", "provenance"))
     if not isinstance(text, str) or not isinstance(metrics, dict) or not isinstance(provenance, dict):
         raise InputError(f"{path} is damaged: expected a text 'expression' and objects 'metrics' and 'provenance'")
+    findings = record.get("verdict", [])
+    if not isinstance(findings, list) or not all(isinstance(finding, dict) for finding in findings):
+        raise InputError(f"{path} is damaged: expected 'verdict' to be a list of objects")
     try:
         expression = parse_proxy(text)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return Proxy(expression, str(path), metrics, provenance)
+    return Proxy(expression, str(path), metrics, provenance, tuple(findings))
 
 
 def resolve_proxy(text: str) -> Proxy:

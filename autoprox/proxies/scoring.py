@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoprox.errors import InputError
 from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, features, is_relative
 from autoprox.measuring.capture import CaptureSettings, Network
@@ -18,7 +17,7 @@ from autoprox.proxies.evaluation import CONSTANT, Invalid, Population
 from autoprox.ranking.problem import numbers_of
 from autoprox.spaces.architecture_file import load_architecture
 
-__all__ = ["Measurement", "Scorer", "is_constant", "score_architectures"]
+__all__ = ["Judge", "Measurement", "Scorer", "is_constant", "score_architectures"]
 
 
 @dataclass(frozen=True)
@@ -38,33 +37,17 @@ class Measurement:
     alone: float | Invalid
 
 
-class Scorer:
-    """A proxy with what it takes to score networks of one space."""
+class Judge:
+    """A proxy that scores networks whose features are known."""
 
-    def __init__(self, proxy: Expression, settings: CaptureSettings, store: FeatureStore, workers: Workers) -> None:
+    def __init__(self, proxy: Expression) -> None:
         self.proxy = canonical(proxy)
         self.features = features(self.proxy)
         self.relative = is_relative(self.proxy)
         self._parts = _parts(self.proxy)
-        self._settings, self._store, self._workers = settings, store, workers
 
-    def measure(self, networks: Sequence[Network], progress: Progress = silent) -> list[Measurement]:
-        """Take the proxy's features of networks, from the memo where they are known.
-
-        A proxy that only counts (params, depth) builds no network.
-        """
-        rows: list[BlockValues] = [{} for _ in networks]
-        if self.features:
-            rows = measured(networks, self.features, self._settings, self._store, self._workers, progress)
-        measurements = []
-        for network, values in zip(networks, rows, strict=True):
-            columns = numbers_of([network], self._settings.classes)
-            alone = self._alone(Population(columns, [values]))
-            numbers = {name: column[0] for name, column in columns.items()}
-            measurements.append(Measurement(network, numbers, values, alone))
-        return measurements
-
-    def _alone(self, network: Population) -> float | Invalid:
+    def alone(self, network: Population) -> float | Invalid:
+        """The score of a population of one network, or why it has none; of a relative proxy its last part."""
         value = math.nan
         for part in self._parts:
             score = network.score(part)
@@ -92,6 +75,30 @@ class Scorer:
             return [m.alone if isinstance(m.alone, Invalid) else together for m in measurements]
         found = iter(together.tolist())
         return [m.alone if isinstance(m.alone, Invalid) else next(found) for m in measurements]
+
+
+class Scorer(Judge):
+    """A proxy with what it takes to score networks of one space."""
+
+    def __init__(self, proxy: Expression, settings: CaptureSettings, store: FeatureStore, workers: Workers) -> None:
+        super().__init__(proxy)
+        self._settings, self._store, self._workers = settings, store, workers
+
+    def measure(self, networks: Sequence[Network], progress: Progress = silent) -> list[Measurement]:
+        """Take the proxy's features of networks, from the memo where they are known.
+
+        A proxy that only counts (params, depth) builds no network.
+        """
+        rows: list[BlockValues] = [{} for _ in networks]
+        if self.features:
+            rows = measured(networks, self.features, self._settings, self._store, self._workers, progress)
+        measurements = []
+        for network, values in zip(networks, rows, strict=True):
+            columns = numbers_of([network], self._settings.classes)
+            alone = self.alone(Population(columns, [values]))
+            numbers = {name: column[0] for name, column in columns.items()}
+            measurements.append(Measurement(network, numbers, values, alone))
+        return measurements
 
 
 def _parts(proxy: Expression) -> list[Expression]:
@@ -125,7 +132,7 @@ def score_architectures(
     Raises:
         InputError: a model is no architecture file.
     """
-    networks = [model if isinstance(model, tuple) else _read(model) for model in models]
+    networks = [model if isinstance(model, tuple) else load_architecture(Path(model)).network for model in models]
     names = [" ".join(model) if isinstance(model, tuple) else model for model in models]
     scorer = Scorer(proxy, settings, store, workers)
     distinct = list(dict.fromkeys(networks))
@@ -135,12 +142,3 @@ def score_architectures(
         group = [taken[network] for network in distinct if network[0] == space]
         known.update(zip((m.network for m in group), scorer.scores(group), strict=True))
     return [(name, known[network]) for name, network in zip(names, networks, strict=True)]
-
-
-def _read(model: str) -> Network:
-    if model.startswith(("timm:", "hf:")):
-        raise InputError(
-            f"{model!r} cannot be scored: only architecture files (arch.json, as 'autoprox search' writes them) can be "
-            "scored in this version"
-        )
-    return load_architecture(Path(model)).network

@@ -78,8 +78,8 @@ class _Table(NamedTuple):
 class _Measured:
     """One score on all pairs."""
 
-    columns: list[Floats]
-    """(networks,) scores, pair by pair."""
+    columns: list[list[Floats]]
+    """(networks,) scores, pair by pair, of each proxy: one, or several whose mean the tables are."""
     alone: list[_Table]
     """Pair by pair, under the resamples of each alone."""
     together: _Table
@@ -92,6 +92,8 @@ class Assessor:
     Args:
         groups: the ground truth; several groups of one space have the same architectures.
         references: {name: scores, one entry a group} that every proxy is compared with; `sizes_of` by default.
+        methods: {name: several proxies' scores}, such as what one method found with each seed; the figures of a method are
+            the means over its proxies. They are references too.
         seed, resamples: of the bootstrap.
         permutations: of the labels.
         bands: parameter bands a space.
@@ -105,6 +107,7 @@ class Assessor:
         self,
         groups: Sequence[Group],
         references: Mapping[str, Sequence[Scores]] | None = None,
+        methods: Mapping[str, Sequence[Sequence[Scores]]] | None = None,
         *,
         seed: int = 0,
         resamples: int = 2000,
@@ -128,6 +131,10 @@ class Assessor:
         ]
         given = sizes_of(groups) if references is None else references
         self._references = {name: self._measured(f"{name}: score", scores) for name, scores in given.items()}
+        self._methods = {
+            name: _mean([self._measured(f"{name}: score", scores) for scores in several])
+            for name, several in (methods or {}).items()
+        }
 
     def assess(self, scores: Sequence[Scores], against: Mapping[str, Sequence[Scores]] | None = None) -> Evidence:
         """Everything about one proxy.
@@ -140,13 +147,25 @@ class Assessor:
             InputError: a score is not finite, or there are not as many as networks.
         """
         mine = self._measured("score", scores)
-        others = dict(self._references)
+        others = self._references | self._methods
         for name, given in (against or {}).items():
             others[name] = self._measured(f"{name}: score", given)
+        return self._evidence(mine, others)
+
+    def assess_method(self, name: str) -> Evidence:
+        """The means over the proxies of a method, beside the references and the other methods: all figures are means over
+        the proxies under the same resamples and permutations, so intervals are those of other architectures alone.
+        """
+        others = {other: measured for other, measured in self._methods.items() if other != name}
+        return self._evidence(self._methods[name], self._references | others)
+
+    def _evidence(self, mine: _Measured, others: Mapping[str, _Measured]) -> Evidence:
         likeness = {name: self._likeness(mine, other) for name, other in others.items()}
         taus = [
-            permuted_kendall(targets, x[trial.row.kept], orders)[:, 0]
-            for targets, x, orders, trial in zip(self._targets, mine.columns, self._orders, self._together, strict=True)
+            np.mean([permuted_kendall(targets, x[trial.row.kept], orders)[:, 0] for x in columns], axis=0)
+            for targets, columns, orders, trial in zip(
+                self._targets, mine.columns, self._orders, self._together, strict=True
+            )
         ]
         pairs = {
             (common.row.space, common.row.dataset): Figures(
@@ -199,7 +218,7 @@ class Assessor:
             common if trial is self._together[i] else trial.of(columns[i])
             for i, (trial, common) in enumerate(zip(self._alone, together, strict=True))
         ]
-        return _Measured(columns, alone, _Table(*(np.mean(tables, axis=0) for tables in zip(*together, strict=True))))
+        return _Measured([[column] for column in columns], alone, _mean_table(together))
 
     def _column(self, what: str, scores: Scores, row: LabelRow) -> Floats:
         if isinstance(scores, Mapping):
@@ -209,11 +228,12 @@ class Assessor:
         return checked(what, scores, self._truth[row.group][1])
 
     def _likeness(self, mine: _Measured, other: _Measured) -> list[float]:
-        """Kendall's tau of two scores, pair by pair, on the labelled architectures."""
-        return [
-            kendall(x[trial.row.kept][trial.row.present], z[trial.row.kept][trial.row.present])
-            for trial, x, z in zip(self._together, mine.columns, other.columns, strict=True)
-        ]
+        """Kendall's tau of two scores, pair by pair, on the labelled architectures; the mean over several proxies."""
+        found = []
+        for trial, mines, others in zip(self._together, mine.columns, other.columns, strict=True):
+            rows = [[x[trial.row.kept][trial.row.present] for x in columns] for columns in (mines, others)]
+            found.append(float(np.mean([kendall(x, z) for x in rows[0] for z in rows[1]])))
+        return found
 
 
 def sizes_of(groups: Sequence[Group]) -> dict[str, list[Scores]]:
@@ -223,6 +243,20 @@ def sizes_of(groups: Sequence[Group]) -> dict[str, list[Scores]]:
         name: [n[name] for n in numbers] for name in ("params", "flops", "depth", "width")
     }
     return plain | {"depth * width": [n["depth"] * n["width"] for n in numbers]}
+
+
+def _mean(measured: Sequence[_Measured]) -> _Measured:
+    """Several proxies as one."""
+    pairs = range(len(measured[0].columns))
+    return _Measured(
+        [[column for one in measured for column in one.columns[i]] for i in pairs],
+        [_mean_table([one.alone[i] for one in measured]) for i in pairs],
+        _mean_table([one.together for one in measured]),
+    )
+
+
+def _mean_table(tables: Sequence[_Table]) -> _Table:
+    return _Table(*(np.mean(rows, axis=0) for rows in zip(*tables, strict=True)))
 
 
 def _estimates(table: Floats) -> dict[str, Estimate]:

@@ -25,7 +25,7 @@ from autoprox.ranking.assessment import Assessor
 from autoprox.ranking.evidence import Evidence
 from autoprox.ranking.problem import Group
 
-__all__ = ["SPLITS", "Comparison", "Row", "compare", "measure_part", "with_baselines"]
+__all__ = ["SPLITS", "Comparison", "Row", "compare", "labelled", "measure_part", "measured_population", "with_baselines"]
 
 SPLITS = ("all", "test")
 _LEAST = 3  # labels that rank statistics need
@@ -131,7 +131,7 @@ def measure_part(
     shards = [group.take(shard.of(range(len(group.networks)))) for group in parts]
     for group in shards:
         for chosen in dict.fromkeys(settings_for(settings, dataset) for dataset in group.labels):
-            _population(group, wanted, chosen, memo, workers, progress)
+            measured_population(group, wanted, chosen, memo, workers, progress)
     return sum(len(group.networks) for group in shards), sum(len(group.networks) for group in parts)
 
 
@@ -144,7 +144,7 @@ def _asked(
     asked = with_baselines(proxies)
     expressions = [canonical(proxy.expression) for proxy in asked]
     wanted = list(dict.fromkeys(feature for e in expressions for feature in features(e)))
-    return asked, expressions, wanted, [_labelled(g.part("test") if split == "test" else g, split) for g in groups]
+    return asked, expressions, wanted, [labelled(g.part("test") if split == "test" else g, split) for g in groups]
 
 
 def _scores(
@@ -162,14 +162,18 @@ def _scores(
     for dataset in group.labels:
         chosen = settings_for(settings, dataset)
         if chosen not in made:
-            population = _population(group, wanted, chosen, memo, workers, progress)
+            population = measured_population(group, wanted, chosen, memo, workers, progress)
             made[chosen] = [population.score(expression) for expression in expressions]
         found[dataset] = made[chosen]
     return found
 
 
-def _labelled(group: Group, split: str) -> Group:
-    """Without the architectures that have no label at all: nothing can be said about them."""
+def labelled(group: Group, split: str) -> Group:
+    """Without the architectures that have no label at all: nothing can be said about them.
+
+    Raises:
+        InputError: fewer than three have a label on some data set; names the split.
+    """
     present = np.isfinite(np.stack(list(group.labels.values())))
     for dataset, there in zip(group.labels, present, strict=True):
         if (count := int(there.sum())) < _LEAST:
@@ -179,7 +183,7 @@ def _labelled(group: Group, split: str) -> Group:
     return group.take(np.flatnonzero(present.any(axis=0)).tolist())
 
 
-def _population(
+def measured_population(
     group: Group,
     wanted: Sequence[Expression],
     settings: CaptureSettings,
@@ -187,6 +191,7 @@ def _population(
     workers: Workers,
     progress: Progress,
 ) -> Population:
+    """A group as a population with the wanted features, measured or remembered."""
     if not wanted:
         return group.population()
     with FeatureStore(memo) as store:

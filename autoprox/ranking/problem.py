@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class Group:
         labels: {data set: (networks,) accuracy in percent, NaN where missing}.
         label_kinds: {data set: kind of label}.
         numbers: {architecture number: (networks,)}.
+        salt: of the split; none gives the default one.
     """
 
     space: str
@@ -47,21 +48,30 @@ class Group:
     labels: dict[str, Labels]
     label_kinds: dict[str, str]
     numbers: dict[str, list[float]]
+    salt: str = ""
 
     def take(self, rows: Sequence[int]) -> Group:
         """Some of the architectures, in the given order."""
         index = list(rows)
-        return Group(
-            self.space,
-            tuple(self.networks[i] for i in index),
-            {dataset: column[index] for dataset, column in self.labels.items()},
-            self.label_kinds,
-            {name: [column[i] for i in index] for name, column in self.numbers.items()},
+        return replace(
+            self,
+            networks=tuple(self.networks[i] for i in index),
+            labels={dataset: column[index] for dataset, column in self.labels.items()},
+            numbers={name: [column[i] for i in index] for name, column in self.numbers.items()},
+        )
+
+    def on(self, datasets: Iterable[str]) -> Group:
+        """The same architectures with their labels on some of the data sets."""
+        chosen = [name for name in self.labels if name in set(datasets)]
+        return replace(
+            self,
+            labels={name: self.labels[name] for name in chosen},
+            label_kinds={name: self.label_kinds[name] for name in chosen},
         )
 
     def part(self, *names: str) -> Group:
         """The architectures of some parts of the split, in table order."""
-        parts = split_of(self.networks)
+        parts = split_of(self.networks, salt=self.salt)
         return self.take([i for i, network in enumerate(self.networks) if parts[network] in names])
 
     def population(self) -> Population:
@@ -72,7 +82,7 @@ class Group:
         """The same with labels dealt out anew: architectures get one another's labels, the same for all data sets."""
         order = rng.permutation(len(self.networks))
         labels = {dataset: column[order] for dataset, column in self.labels.items()}
-        return Group(self.space, self.networks, labels, self.label_kinds, self.numbers)
+        return replace(self, labels=labels)
 
 
 def numbers_of(networks: Sequence[Network], classes: int | None = None) -> dict[str, list[float]]:
@@ -172,13 +182,17 @@ def _check(what: str, wanted: Sequence[str] | None, known: Sequence[str]) -> Non
             raise InputError(f"there is no {what} {name!r} in the ground truth; it has {', '.join(known)}")
 
 
-def split_of(networks: Sequence[Network], fractions: dict[str, float] | None = None) -> dict[Network, str]:
+def split_of(
+    networks: Sequence[Network], fractions: dict[str, float] | None = None, salt: str = ""
+) -> dict[Network, str]:
     """Assign each network to a part, by the order of the hashes of the architectures alone.
 
-    Labels, order of rows and seeds have no influence, so that what was test once is test in every run.
+    Labels, order of rows and seeds have no influence, so that what was test once is test in every run; unless a salt is
+    hashed with them, which gives another split.
     """
     shares = fractions or FRACTIONS
-    order = sorted(networks, key=lambda network: hashlib.sha256("|".join(network).encode()).hexdigest())
+    head = (salt,) if salt else ()
+    order = sorted(networks, key=lambda network: hashlib.sha256("|".join((*head, *network)).encode()).hexdigest())
     test = round(shares["test"] * len(order))
     selection = round(shares["selection"] * len(order))
     return {
@@ -189,5 +203,7 @@ def split_of(networks: Sequence[Network], fractions: dict[str, float] | None = N
 
 def split_hash(groups: Iterable[Group]) -> str:
     """Identity of the split: which architecture is in which part."""
-    parts = sorted((*network, part) for group in groups for network, part in split_of(group.networks).items())
+    parts = sorted(
+        (*network, part) for group in groups for network, part in split_of(group.networks, salt=group.salt).items()
+    )
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -6,6 +6,7 @@ from autoprox.report.architectures import search_tables
 from autoprox.report.live import DiscoveryView, discovery_view
 from autoprox.report.progress import View, work_view
 from autoprox.report.ranks import discovery_tables, rank_tables
+from autoprox.report.scores import score_records, score_table
 from autoprox.report.screen import show, standard_error
 from autoprox.report.tables import listing
 
@@ -16,6 +17,8 @@ __all__ = [
     "discovery_view",
     "listing",
     "rank_tables",
+    "score_records",
+    "score_table",
     "search_tables",
     "show",
     "standard_error",

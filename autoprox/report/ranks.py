@@ -24,7 +24,10 @@ _FOUND_COLUMNS = (
     ("data set", 10), ("n", 4), ("τ", 5), ("[95 %]", 13), ("params τ", 8), ("gain", 5), ("[95 %]", 14),
     ("partial τ", 9),
 )  # fmt: skip
-_LEFT = ("space", "data set", "[95 %]")
+_PART_COLUMNS = (
+    ("part", 16), ("n", 4), ("τ", 5), ("[95 %]", 13), ("params τ", 8), ("gain", 5), ("[95 %]", 14),
+)  # fmt: skip
+_LEFT = ("space", "data set", "part", "[95 %]")
 _INTERVALS = "τ: Kendall's tau-b, [95 % bootstrap interval]; partial τ: given the parameter count"
 
 
@@ -74,9 +77,17 @@ def _proxy_line(proxy: str, rows: Sequence[Mapping[str, Any]]) -> Text:
     return line
 
 
-def discovery_tables(expression: str, metrics: Mapping[str, Any], summary: Mapping[str, Any]) -> list[RenderableType]:
-    """What a discovery found: figures on the test architectures beside those of the parameter count."""
-    shown: list[RenderableType] = [Text(expression, "bold cyan", overflow="fold"), Text(), _header(_FOUND_COLUMNS)]
+def discovery_tables(
+    expression: str, metrics: Mapping[str, Any], summary: Mapping[str, Any], verdict: Sequence[Mapping[str, Any]] = ()
+) -> list[RenderableType]:
+    """What a discovery found: in words, and as figures on the test architectures beside those of the parameter count."""
+    findings = [Finding(**finding) for finding in verdict]
+    shown: list[RenderableType] = [Text(expression, "bold cyan", overflow="fold"), verdict_lines(findings), Text()]
+    if summary.get("null"):
+        shown.insert(
+            1, Text("null run: the labels were dealt out at random, so this is what luck alone reaches", "yellow")
+        )
+    shown.append(_header(_FOUND_COLUMNS))
     for space, found in metrics.items():
         shown.append(Text("all spaces and data sets" if space == "joint" else space, "bold"))
         table = _table(_FOUND_COLUMNS)
@@ -101,22 +112,31 @@ def discovery_tables(expression: str, metrics: Mapping[str, Any], summary: Mappi
     return [*shown, Text(note, "dim"), Text(), *_parts(summary)]
 
 
-def _parts(summary: Mapping[str, Any]) -> Iterable[Text]:
-    """The joint fitness where the proxy was evolved, where it was chosen, and where neither was done."""
-    params = summary.get("params") or {}
-    values = [
-        f"{part:10}{correlation(summary.get(part)):>6} (params {correlation(params.get(part))})"
-        for part in ("discovery", "selection", "test")
-    ]
-    yield Text(f"joint fitness ({summary.get('fitness')})")
-    yield from (Text(f"  {value}") for value in values)
+def _parts(summary: Mapping[str, Any]) -> Iterable[RenderableType]:
+    """The winner's curse: the same figures where the proxy was evolved, where it was chosen, and where neither was done."""
+    yield Text("the same proxy where it was found, where it was chosen, and on test", "bold")
+    yield _header(_PART_COLUMNS)
+    table = _table(_PART_COLUMNS)
+    for part, figures in (summary.get("parts") or {}).items():
+        table.add_row(
+            f"{part} (seen)" if figures["seen"] else part,
+            str(figures["n"]),
+            correlation(figures["kendall"]),
+            interval(figures["kendall_ci"]),
+            correlation(figures["params"]),
+            signed(figures["difference"]),
+            interval(figures["difference_ci"], sign=True),
+        )
+    yield _indented(table)
+    yield Text("seen: by evolution or selection, which chose what looks best there, so these flatter", "dim")
+    if summary.get("fitness") != "mean":
+        values = [f"{part} {correlation(summary.get(part))}" for part in summary.get("parts") or ()]
+        yield Text(f"fitness ({summary.get('fitness')}): {', '.join(values)}")
     if likeness := summary.get("likeness"):
         yield Text(
             "ranks the test architectures like " + ", ".join(f"{n} {correlation(t)}" for n, t in likeness.items())
         )
     yield Text(f"{summary.get('evaluations')} candidates judged, {summary.get('invalid')} without usable scores")
-    if summary.get("null"):
-        yield Text("null run: the labels were dealt out at random, so this is what luck alone reaches", "yellow")
 
 
 def _table(columns: Sequence[tuple[str, int]]) -> Table:

@@ -23,13 +23,13 @@ from autoprox.report.pages.markup import Markup, listed, section, tag
 from autoprox.report.pages.records import number, numbers, reasons
 from autoprox.report.pages.runs import Run
 from autoprox.report.pages.scored import Scored
-from autoprox.report.pages.sections import figure, head, notice, reasons_table, settings_section, tile, tiles
+from autoprox.report.pages.sections import figure, head, in_words, notice, reasons_table, settings_section, tile, tiles
 
 __all__ = ["DiscoveryPage", "front_records"]
 
 _READ = (
-    "All figures here are of the test architectures, which neither evolution nor selection read. τ: Kendall's tau-b; [95 %]: "
-    "bootstrap interval over architectures, [–] where it is undefined; gain: over the parameter count on the same "
+    "All figures here are of the test architectures, which neither evolution nor selection read. τ: Kendall's tau-b; "
+    "[95\u00a0%]: bootstrap interval over architectures, [–] where it is undefined; gain: over the parameter count on the same "
     "architectures, paired; partial τ: given the parameter count; size τ: of the proxy with the parameter count."
 )
 
@@ -181,6 +181,7 @@ class DiscoveryPage:
             tag("pre", tag("code", to_text(proxy.expression)), class_="proxy"),
             _sentences(self.metrics),
             figures if joint.get("kendall") is not None else None,
+            in_words(proxy.expression),
             figure(found["proxy-graph"]),
         )
 
@@ -189,7 +190,7 @@ class DiscoveryPage:
             "How well it ranks",
             tag("p", _READ),
             tables.metrics_table(self.metrics),
-            tables.choice_table(self.metrics),
+            *tables.other_tables(self.metrics),
             tables.references_table(self.metrics),
             None if "against" in self.metrics.get("joint", {}).get("mean", {}) else _likeness(proxy),
             *(figure(found[name]) for name in ("score-accuracy", "score-params") if name in found),
@@ -241,7 +242,8 @@ def _verdict(step: Mapping[str, Any]) -> Verdict:
 def _sentences(metrics: Mapping[str, Any]) -> Markup | None:
     """The verdict in words."""
     try:
-        findings = verdict(metrics)
+        ceiling = metrics.get("joint", {}).get("mean", {}).get("ceiling") or {}
+        findings = verdict(metrics, ceiling=number(ceiling.get("ideal_kendall")))
     except (KeyError, TypeError, ValueError, AttributeError):
         return notice("The figures of the proxy file are incomplete, so there is no verdict in words.")
     marks = {True: "for", False: "against", None: "neither"}

@@ -13,7 +13,7 @@ from autoprox.report.pages.records import number
 from autoprox.report.pages.scored import Panel, Scored
 
 __all__ = [
-    "architectures_section", "choice_table", "estimated_front_table", "front_table", "metrics_table", "reach_table",
+    "architectures_section", "estimated_front_table", "front_table", "metrics_table", "other_tables", "reach_table",
     "references_table", "whole",
 ]  # fmt: skip
 
@@ -74,27 +74,36 @@ def metrics_table(metrics: Mapping[str, Any]) -> Markup:
     return table("The proxy on the test architectures, beside the parameter count", columns, rows)
 
 
-def choice_table(metrics: Mapping[str, Any]) -> Markup | None:
+def other_tables(metrics: Mapping[str, Any]) -> list[Markup]:
     """Other correlations, and what the first choices are worth, as far as the proxy file has them."""
     every = [f for *_, f in _rows(metrics)]
     top = next((whole(f.get("top")) for f in reversed(every) if f.get("top") is not None), "k")
-    names = {
+    correlations = {
         "spearman": "Spearman [95 %]",
         "pearson": "Pearson [95 %]",
         "weighted_kendall": "weighted τ [95 %]",
         "band_kendall": "τ in size bands [95 %]",
+        "p": "p of τ",
+    }
+    choices = {
         "ndcg": f"nDCG@{top} [95 %]",
         "precision": f"P@{top} [95 %]",
         "regret_1": "regret@1 [95 %]",
         "regret_5": "regret@5 [95 %]",
-        "p": "p",
     }
-    there = [name for name in names if any(number(f.get(name)) is not None for f in every)]
-    rows: list[list[Value]] = [
-        [space, dataset, n, *(_measure(f, name) for name in there)] for space, dataset, n, f in _rows(metrics)
-    ]
-    columns = ("space", "data set", "n", *(names[name] for name in there))
-    return table("By other measures, on the test architectures", columns, rows) if there else None
+    captions = {
+        "By other correlations, on the test architectures": correlations,
+        "What its first choices are worth, on the test architectures; regret in accuracy points": choices,
+    }
+    found = []
+    for caption, names in captions.items():
+        there = [name for name in names if any(number(f.get(name)) is not None for f in every)]
+        rows: list[list[Value]] = [
+            [space, dataset, n, *(_measure(f, name) for name in there)] for space, dataset, n, f in _rows(metrics)
+        ]
+        if there:
+            found.append(table(caption, ("space", "data set", "n", *(names[name] for name in there)), rows))
+    return found
 
 
 def _measure(figures: Figures, name: str) -> Cell:
@@ -138,7 +147,11 @@ def reach_table(scored: Scored) -> Markup:
         ]
         rows.append([part, Cell(whole(n), n), *cells])
     columns = ("part", "n", "mean τ [95 %]", "params τ [95 %]", "gain [95 %]", "partial τ [95 %]")
-    return table("The proxy on the three parts of the split", columns, rows)
+    return table(
+        "The proxy on the three parts of the split; discovery and selection were selected by, test was not",
+        columns,
+        rows,
+    )
 
 
 def front_table(members: Sequence[Mapping[str, Any]], scored: Scored | None, measure: str) -> Markup:

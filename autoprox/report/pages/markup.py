@@ -78,7 +78,7 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Value]],
     short = all(len(_text(row[0])) <= _SHORT for row in cells)
     content = tag(
         "table",
-        tag("caption", caption),
+        tag("caption", tag("span", caption)),
         tag("thead", tag("tr", *heads)),
         tag("tbody", *body),
         class_="short" if short else None,

@@ -22,7 +22,7 @@ from autoprox.report.pages.markup import Cell, Markup, Value, definitions, secti
 from autoprox.report.pages.records import number, numbers, reasons
 from autoprox.report.pages.runs import Run
 from autoprox.report.pages.search_charts import search_cloud, search_convergence
-from autoprox.report.pages.sections import figure, head, notice, reasons_table, settings_section, tile, tiles
+from autoprox.report.pages.sections import figure, head, in_words, notice, reasons_table, settings_section, tile, tiles
 from autoprox.spaces.architecture_file import ArchitectureFile
 
 __all__ = ["SearchPage", "final_scores"]
@@ -214,6 +214,7 @@ class SearchPage:
             "The proxy",
             tag("pre", tag("code", to_text(self.proxy)), class_="proxy"),
             self._trust(),
+            in_words(self.proxy),
             figure(found["proxy-graph"]),
         )
 

@@ -6,12 +6,15 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from autoprox.language.expression import Expression
+from autoprox.language.text import to_latex
+from autoprox.language.words import to_words
 from autoprox.report.pages.drawing import Chart, embed
-from autoprox.report.pages.markup import Markup, definitions, section, table, tag
+from autoprox.report.pages.markup import Markup, definitions, listed, section, table, tag
 from autoprox.report.pages.records import flat
 from autoprox.report.pages.runs import Run
 
-__all__ = ["command_of", "figure", "head", "notice", "reasons_table", "settings_section", "tile", "tiles"]
+__all__ = ["command_of", "figure", "head", "in_words", "notice", "reasons_table", "settings_section", "tile", "tiles"]
 
 
 def head(kind: str, title: str, facts: Sequence[tuple[str, str]]) -> Markup:
@@ -44,9 +47,22 @@ def figure(chart: Chart, *, more: str | None = None) -> Markup:
         plots.append(tag("div", heading, told, embed(chart, number, f"{chart.name}-{number}"), class_="plot"))
     keys = [tag("span", tag("i", class_=f"mark {mark}"), meaning) for mark, meaning in chart.legend.items()]
     legend = tag("p", *keys, class_="legend") if keys else None
-    caption = tag("figcaption", legend, tag("b", f"{chart.title}. "), chart.caption, more)
+    caption = tag("figcaption", legend, tag("b", f"{chart.title}. "), chart.caption.replace("95 %", "95\u00a0%"), more)
     kind = "many" if len(plots) > 2 else f"of-{len(plots)}"
     return tag("figure", tag("div", *plots, class_=f"plots {kind}"), caption, id=chart.name)
+
+
+def in_words(expression: Expression) -> Markup:
+    """What a proxy computes, as a sentence and as LaTeX."""
+    whole, *lines = to_words(expression)
+    return tag(
+        "div",
+        tag("h3", "In words"),
+        tag("p", f"The score is {whole}{', where' if lines else '.'}"),
+        listed(lines) if lines else None,
+        tag("details", tag("summary", "As LaTeX"), tag("pre", tag("code", to_latex(expression)))),
+        class_="words",
+    )
 
 
 def reasons_table(reasons: Iterable[tuple[str, int]], what: str) -> Markup:
