@@ -86,7 +86,7 @@ def test_without_a_substitute_the_task_is_named_and_the_pool_spared(pool: Worker
     tasks = tasks_that_die(tmp_path, {6: 9})
     with (
         pytest.warns(Notice),
-        pytest.raises(MissingError, match=r"task-6 is given up, since two worker processes died at it: .*SIGKILL, .* --workers .*--resume"),
+        pytest.raises(MissingError, match=r"two worker processes died at task-6: .*SIGKILL, .* --workers .*--resume"),
     ):
         list(pool.map(doubled, tasks))
     assert list(pool.map(doubled, tasks_that_die(tmp_path, {}, 4))) == [0, 2, 4, 6]

@@ -14,7 +14,6 @@ import socket
 import time
 import traceback
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
@@ -22,7 +21,7 @@ from typing import Any, Self, TypeVar
 
 from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped
-from autoprox.measuring.workers import Agenda, Notice, Workers, give_up, single_thread, task_name, tell
+from autoprox.measuring.workers import DONE, LOST, RAISED, TOLD, Answer, Loss, Notice, Workers, single_thread
 from autoprox.versions import versions
 
 __all__ = ["RayWorkers"]
@@ -32,22 +31,19 @@ Task = TypeVar("Task")
 
 _PATIENCE = 5.0  # seconds to wait for an answer, before another look at which nodes there are
 _ABANDONED = 60.0  # seconds without a node that could do anything, after which nobody waits any more
-_LOST_NODES = 3  # that a task may take with it
-_DONE, _RAISED = "done", "raised"
-_REMEDY = "look at the nodes with 'ray status', and --resume what was running"
 
 
 class RayWorkers(Workers):
     """Tasks of one processor each on all nodes of a cluster, as many at a time as it has room for.
 
-    A task whose process dies is done once more, with nothing beside it, and then given up, as on local processes. A node that
-    is lost takes its tasks with it: they begin anew elsewhere, each at most three times.
+    A node that is lost takes its tasks with it, which begin anew on others; a task whose process dies is done once more with
+    nothing beside it, as on local processes. What is lost twice is given up.
 
     Args:
         address: ``auto``, the cluster that this machine is a node of, or ``HOST:PORT`` of its head.
         count: most tasks at a time; None: as many as there is room for, nodes that join later included.
         device: ``cpu``, or ``cuda``, where Ray gives each task its GPU.
-        gpus_per_task: a part of one, or a whole number; None: one with ``cuda``.
+        gpus_per_task: 1 or a part of it, since a network runs on one GPU; None: 1 with ``cuda``.
 
     Raises:
         InputError: the address, the device or the number of GPUs mean nothing.
@@ -55,6 +51,8 @@ class RayWorkers(Workers):
     """
 
     local = False
+    lost_twice = "two nodes, or processes on nodes, were lost at"
+    remedy = "look at the nodes with 'ray status', and --resume what was running"
 
     def __init__(
         self, address: str, count: int | None = None, device: str = "cpu", gpus_per_task: float | None = None
@@ -62,11 +60,9 @@ class RayWorkers(Workers):
         super().__init__(count)
         if device not in ("cpu", "cuda"):
             raise InputError(f"the device is {clipped(device)!r}; on a cluster it is cpu, or cuda: Ray says which GPU")
-        if gpus_per_task is not None and device != "cuda":
-            raise InputError(f"{gpus_per_task} GPUs a task were asked for; they need the device cuda")
-        self._gpus = 0.0 if device == "cpu" else 1.0 if gpus_per_task is None else gpus_per_task
-        if device == "cuda" and not (0 < self._gpus <= 1 or self._gpus == int(self._gpus) > 1):
-            raise InputError(f"{gpus_per_task} GPUs a task were asked for; expected a part of one, or a whole number")
+        if gpus_per_task is not None and (device == "cpu" or not 0 < gpus_per_task <= 1):
+            raise InputError(f"{gpus_per_task:g} GPUs a task were asked for; expected 1 or a part of it, with --device cuda")
+        self._gpus = 0.0 if device == "cpu" else gpus_per_task or 1.0
         if address != "auto" and not re.fullmatch(r"[^\s/]+:[0-9]{1,5}", address):
             raise InputError(f"the address {clipped(address)!r} is none of a Ray cluster; expected auto or HOST:PORT")
         self._address, self._most = address, count
@@ -86,15 +82,13 @@ class RayWorkers(Workers):
         self._own = not ray.is_initialized()
         if self._own:
             _connect(ray, self._address)
-        self._looked = self._seen = -_ABANDONED
-        try:
-            self._look()
-            if not self._room:
-                wanted = f"one with a processor and {self._gpus:g} GPUs" if self._gpus else "one with a processor"
-                raise MissingError(f"the Ray cluster {self._address} has no node for a task; expected {wanted}")
-        except BaseException:
+        self._looked, self._seen = -_PATIENCE, time.monotonic()
+        self._look()
+        if not self._room:
             self.__exit__(None, None, None)
-            raise
+            wanted = f"one with a processor and {self._gpus:g} GPUs" if self._gpus else "one with a processor"
+            raise MissingError(f"the Ray cluster {self._address} has no node for a task; expected {wanted}")
+        self._versions = versions()
         self._remote: Any = ray.remote(num_cpus=1, num_gpus=self._gpus, max_retries=0)(_perform)
         return self
 
@@ -114,72 +108,40 @@ class RayWorkers(Workers):
             self._seen = now
         elif now - self._seen > _ABANDONED:
             raise MissingError(
-                f"the Ray cluster {self._address} has had no node for a task for {_ABANDONED:.0f} seconds; {_REMEDY}"
+                f"the Ray cluster {self._address} has had no node for a task for {_ABANDONED:.0f} seconds; {self.remedy}"
             )
         self.count = max(1, self._room if self._most is None else min(self._most, self._room))
 
-    def _each(
-        self, function: Callable[[Task], T], tasks: Sequence[Task], lost: Callable[[Task, str], T] | None, ahead: int
-    ) -> Iterator[tuple[int, T]]:
-        agenda = Agenda(len(tasks), self.count, ahead)
-        mine: dict[Any, int] = {}  # {reference: index} of what is being done
-        nodes: Counter[int] = Counter()  # lost with a task
-        ended: list[tuple[int, T]] = []
-        here = versions()
-        try:
-            while True:
-                self._look()
-                agenda.count = self.count
-                for index in agenda.begin():
-                    mine[self._remote.remote(function, tasks[index], here)] = index
-                yield from ended  # the nodes are at work meanwhile
-                ended.clear()
-                if not mine:
-                    return
-                ready, _ = self._ray.wait(list(mine), timeout=_PATIENCE)
-                for reference in ready:
-                    index = mine.pop(reference)
-                    trouble, outcome = self._outcome(reference, task_name(tasks[index]))
-                    if trouble == "node":
-                        nodes[index] += 1
-                        if nodes[index] < _LOST_NODES:
-                            agenda.put_back(index)
-                            tell(f"a node was lost with {task_name(tasks[index])}, which begins anew on another one")
-                            continue
-                    elif trouble == "process" and agenda.again(index):
-                        tell(f"a process on a node died at {task_name(tasks[index])}; that is done once more, alone")
-                        continue
-                    agenda.end(index)
-                    if trouble is not None:
-                        dead = f"{nodes[index]} nodes were lost" if trouble == "node" else "two processes on nodes died"
-                        reason = f"{dead} at it, most often for lack of memory"
-                        ended.append((index, give_up(tasks[index], reason, _REMEDY, lost)))
-                    elif outcome[0] == _RAISED:
-                        raise outcome[1]
-                    else:
-                        ended.append((index, outcome[1]))
-        finally:
-            for reference in mine:  # nobody waits for these any more
-                self._ray.cancel(reference, force=True)
+    def _give(self, function: Callable[[Task], T], task: Task) -> Any:
+        return self._remote.remote(function, task, self._versions)
 
-    def _outcome(self, reference: Any, task: str) -> tuple[str | None, Any]:
-        """What took a task with it, a node or a process, or else what became of it."""
+    def _answers(self, places: Sequence[Any]) -> Iterator[tuple[Any, Answer]]:
+        self._look()
+        ready, _ = self._ray.wait(places, timeout=_PATIENCE)
+        for reference in ready:
+            for answer in self._answers_of(reference):
+                yield reference, answer
+
+    def _answers_of(self, reference: Any) -> list[Answer]:
+        """What a task that has ended says, its fate last."""
         broken = self._ray.exceptions
         try:
-            outcome, told = self._ray.get(reference)
+            answers: list[Answer] = self._ray.get(reference)
         except (broken.NodeDiedError, broken.ObjectLostError, broken.LocalRayletDiedError):
-            return "node", None
+            return [(LOST, Loss("a node of the cluster", "was lost", alone=False))]
         except (broken.WorkerCrashedError, broken.OutOfMemoryError):
-            return "process", None
+            return [(LOST, Loss("a process on a node", "died"))]
         except (broken.RayError, RuntimeError) as error:
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
             raise MissingError(
-                f"{task} could not be given to a node of the Ray cluster or taken back ({clipped(reason.strip())}); every "
-                "node needs the same environment as this machine"
+                f"a task could not be given to a node of the Ray cluster or taken back ({clipped(reason.strip())}); every node "
+                "needs the same environment as this machine"
             ) from error
-        for text in told:
-            tell(text)
-        return None, outcome
+        return answers
+
+    def _drop(self, places: Sequence[Any]) -> None:
+        for reference in places:
+            self._ray.cancel(reference, force=True)
 
 
 def _connect(ray: Any, address: str) -> None:
@@ -196,60 +158,59 @@ def _connect(ray: Any, address: str) -> None:
 
 
 def _unreachable(address: str, error: BaseException) -> MissingError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if reason.startswith("Version mismatch"):
+        return MissingError(
+            f"the Ray cluster at {address} cannot be worked on ({reason}); install the same versions on every machine"
+        )
     return MissingError(
-        f"there is no Ray cluster at {address} to work on ({clipped(reason)}); start one with 'ray start --head', and give "
-        "this command on one of its nodes"
+        f"there is no Ray cluster at {address} to work on ({clipped(reason.rstrip('.'))}); start one with 'ray start --head', "
+        "and give this command on one of its nodes"
     )
 
 
 def _room(resources: Mapping[str, float], gpus: float) -> int:
     """How many tasks a node can do at a time.
 
-    >>> _room({"CPU": 4.0, "GPU": 2.0}, 0), _room({"CPU": 16.0, "GPU": 2.0}, 0.3), _room({"CPU": 4.0, "GPU": 3.0}, 2)
-    (4, 6, 1)
+    >>> _room({"CPU": 4.0, "GPU": 2.0}, 0), _room({"CPU": 16.0, "GPU": 2.0}, 0.3), _room({"CPU": 4.0}, 1)
+    (4, 6, 0)
     """
-    processors, there = int(resources.get("CPU", 0)), resources.get("GPU", 0)
-    if not gpus:
-        return processors
-    return min(processors, int(there // gpus) if gpus >= 1 else int(there) * int(1 / gpus + 1e-9))
+    processors = int(resources.get("CPU", 0))
+    return min(processors, int(resources.get("GPU", 0)) * int(1 / gpus + 1e-9)) if gpus else processors
 
 
-def _perform(
-    function: Callable[[Task], T], task: Task, expected: Mapping[str, str]
-) -> tuple[tuple[str, Any], list[str]]:
-    """What becomes of a task, and the notices that it gave; runs on a node."""
+def _perform(function: Callable[[Task], T], task: Task, expected: Mapping[str, str]) -> list[Answer]:
+    """The notices that a task gave, and what became of it; runs on a node."""
     single_thread()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", Notice)
         outcome = _tried(function, task, expected)
+    notices = []
     for warning in told:
-        if not issubclass(warning.category, Notice):
+        if issubclass(warning.category, Notice):
+            notices.append((TOLD, str(warning.message)))
+        else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return outcome, [str(warning.message) for warning in told if issubclass(warning.category, Notice)]
+    return [*notices, outcome]
 
 
-def _tried(function: Callable[[Task], T], task: Task, expected: Mapping[str, str]) -> tuple[str, Any]:
+def _tried(function: Callable[[Task], T], task: Task, expected: Mapping[str, str]) -> Answer:
     try:
         _check_versions(expected)
-        return _DONE, function(task)
-    except (MissingError, InputError) as error:
-        return _RAISED, error
+        return DONE, function(task)
     except Exception as error:
         error.add_note(traceback.format_exc())  # the traceback itself cannot be sent
         try:
             ForkingPickler.dumps(error)
         except Exception:  # an error that cannot be sent as it is
-            return _RAISED, RuntimeError(f"{type(error).__name__}: {error}")
-        return _RAISED, error
+            return RAISED, RuntimeError(f"{type(error).__name__}: {error}")
+        return RAISED, error
 
 
 def _check_versions(expected: Mapping[str, str]) -> None:
+    """MissingError where this node computes with other versions than those expected."""
     found = versions()
-    other = [
-        f"{name} {found.get(name)} instead of {value}" for name, value in expected.items() if found.get(name) != value
-    ]
-    if other:
+    if other := [f"{name} {found.get(name)} instead of {v}" for name, v in expected.items() if found.get(name) != v]:
         raise MissingError(
             f"the node {platform.node()} has {', '.join(other)}, so its numbers might differ; install the same versions on "
             "every node"

@@ -2,7 +2,7 @@
 
 A process that dies (kill -9, lack of memory) takes one task with it. That task is done once more, with nothing beside it, and
 is given up if its process dies again; the others go on. Work in this process (one worker, or a single short task) cannot
-survive such a death.
+survive such a death. `measuring.cluster` has the same for nodes.
 """
 
 from __future__ import annotations
@@ -14,16 +14,30 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from heapq import heappop, heappush
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from threading import Thread
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped
 
-__all__ = ["Agenda", "Notice", "Progress", "Workers", "give_up", "silent", "single_thread", "task_name", "tell"]
+__all__ = [
+    "DONE",
+    "LOST",
+    "RAISED",
+    "TOLD",
+    "Answer",
+    "Loss",
+    "Notice",
+    "Progress",
+    "Workers",
+    "silent",
+    "single_thread",
+    "tell",
+]
 
 T = TypeVar("T")
 Task = TypeVar("Task")
@@ -40,6 +54,29 @@ class Notice(UserWarning):
     """What a user should know although the work goes on; the command line shows it on standard error."""
 
 
+Answer: TypeAlias = tuple[str, Any]
+"""Of a task: a notice of it (``TOLD``), its result (``DONE``), its error (``RAISED``) or the `Loss` of it (``LOST``)."""
+
+TOLD, DONE, RAISED, LOST = "told", "done", "raised", "lost"
+_READY = "ready", None
+
+
+class Loss(NamedTuple):
+    """What took a task with it.
+
+    Attributes:
+        what: such as "a worker process".
+        fate: how that ended, such as "was killed by SIGKILL".
+        alone: whether the task may be to blame, so that it has nothing beside it when it is done once more.
+        ready: whether the process had started at all.
+    """
+
+    what: str
+    fate: str
+    alone: bool = True
+    ready: bool = True
+
+
 class Workers:
     """A pool of ``count`` processes, started when they are needed; with one worker the tasks run in this process.
 
@@ -47,7 +84,11 @@ class Workers:
     """
 
     local = True
-    """Whether the tasks run on this machine, so that they take its memory and its devices."""
+    """Whether the tasks run on this machine, and take its memory."""
+
+    lost_twice = "two worker processes died at"
+    remedy = "use fewer --workers or a smaller --batch-size, and --resume what was running"
+    """What is said of a task that was lost twice, before its name, and what to do."""
 
     def __init__(self, count: int | None = None) -> None:
         self.count = (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) or 1
@@ -115,54 +156,72 @@ class Workers:
     def _each(
         self, function: Callable[[Task], T], tasks: Sequence[Task], lost: Callable[[Task, str], T] | None, ahead: int
     ) -> Iterator[tuple[int, T]]:
-        """(index, result) as tasks end; see `Agenda` for ``ahead``."""
-        agenda = Agenda(len(tasks), self.count, ahead)
-        mine: dict[Any, int] = {}  # {connection: index} of what is being done
+        """(index, result) as tasks end; see `_Agenda` for ``ahead``."""
+        agenda = _Agenda(len(tasks), ahead)
+        mine: dict[Any, int] = {}  # {place: index} of what is being done
         ended: list[tuple[int, T]] = []
         try:
             while True:
-                for index in agenda.begin():
+                for index in agenda.begin(self.count):
                     mine[self._give(function, tasks[index])] = index
                 yield from ended  # the processes are at work meanwhile
                 ended.clear()
                 if not mine:
                     return
-                for connection in wait(list(mine)):
-                    worker = self._busy[connection]
-                    answer = worker.answer()
-                    if answer == _READY:
+                for place, (kind, content) in self._answers(list(mine)):
+                    if kind == TOLD:
+                        tell(content)
                         continue
-                    if answer is not None and answer[0] == _TOLD:
-                        tell(answer[1])
-                        continue
-                    index = mine.pop(connection)
-                    self._take_back(worker, alive=answer is not None)
-                    if answer is None and agenda.again(index):
-                        tell(
-                            f"a worker process {worker.fate} at {task_name(tasks[index])}; that is done once more, alone"
-                        )
+                    index = mine.pop(place)
+                    if kind == LOST and agenda.again(index, content.alone):
+                        again = "that is done once more" + ", alone" * content.alone
+                        tell(f"{content.what} {content.fate} at {_name(tasks[index])}; {again}")
                         continue
                     agenda.end(index)
-                    if answer is None:
-                        ended.append((index, _given_up(worker, tasks[index], lost)))
-                    elif answer[0] == _RAISED:
+                    if kind == LOST:
+                        ended.append((index, self._given_up(content, tasks[index], lost)))
+                    elif kind == RAISED:
                         yield from ended
-                        raise answer[1]
+                        raise content
                     else:
-                        ended.append((index, answer[1]))
+                        ended.append((index, content))
         finally:
-            for connection in mine:  # nobody waits for these any more
-                if connection in self._busy:
-                    self._take_back(self._busy[connection], alive=False)
+            self._drop(list(mine))
+
+    def _given_up(self, loss: Loss, task: Task, lost: Callable[[Task, str], T] | None) -> T:
+        last = f"the last one {loss.fate}, most often for lack of memory"
+        if not loss.ready:
+            raise MissingError(f"worker processes cannot be started: {last}; {self.remedy}")
+        if lost is None:
+            raise MissingError(f"{self.lost_twice} {_name(task)}: {last}; {self.remedy}")
+        reason = f"{self.lost_twice} it: {last}"
+        tell(f"{_name(task)} is left out: {reason}")
+        return lost(task, reason)
 
     def _give(self, function: Callable[[Task], T], task: Task) -> Any:
-        """Have a free process begin a task; the connection that its answers come through."""
+        """Have a free process begin a task; the place that its answers come from: a connection."""
         while self._idle and not self._idle[-1].process.is_alive():
             self._idle.pop().end()
         worker = self._idle.pop() if self._idle else _Worker()
         self._busy[worker.connection] = worker
         worker.give(function, task)
         return worker.connection
+
+    def _answers(self, places: Sequence[Any]) -> Iterator[tuple[Any, Answer]]:
+        """Wait until something is to be heard from some of the places, and pass it on."""
+        for connection in wait(places):
+            worker = self._busy[connection]
+            answer = worker.answer()
+            if answer[0] in (DONE, RAISED, LOST):
+                self._take_back(worker, alive=answer[0] != LOST)
+            if answer != _READY:
+                yield connection, answer
+
+    def _drop(self, places: Sequence[Any]) -> None:
+        """End what nobody waits for any more."""
+        for connection in places:
+            if connection in self._busy:
+                self._take_back(self._busy[connection], alive=False)
 
     def _take_back(self, worker: _Worker, alive: bool) -> None:
         del self._busy[worker.connection]
@@ -172,46 +231,47 @@ class Workers:
             worker.end()
 
 
-class Agenda:
-    """What may begin: tasks in order, at most ``count`` at a time, none ``ahead`` or more beyond the first that is not done;
-    a task whose process died has to be alone, since it may have been another one that took the memory."""
+class _Agenda:
+    """What may begin: tasks in order, none ``ahead`` or more beyond the first that is not done; a task that is to blame for its
+    loss has to be alone, since it may have been another one that took the memory."""
 
-    def __init__(self, total: int, count: int, ahead: int) -> None:
-        self._total, self.count, self._ahead = total, count, ahead
-        self._next = 0
+    def __init__(self, total: int, ahead: int) -> None:
+        self._ahead = ahead
+        self._todo = list(range(total))  # a heap
         self._underway: set[int] = set()
-        self._back: deque[int] = deque()
-        self._again: deque[int] = deque()
-        self._died: set[int] = set()
+        self._lost: set[int] = set()  # once
+        self._alone: deque[int] = deque()
 
-    def begin(self) -> list[int]:
-        if self._again or self._underway & self._died:
-            chosen = [self._again.popleft()] if self._again and not self._underway else []
+    def begin(self, count: int) -> list[int]:
+        """Those that begin now, so that at most ``count`` are under way."""
+        chosen: list[int] = []
+        if self._alone:
+            if not self._underway:
+                chosen.append(self._alone[0])
         else:
-            first = min((*self._underway, *self._back), default=self._next)
-            room = self.count - len(self._underway)
-            chosen = [self._back.popleft() for _ in range(min(room, len(self._back)))]
-            end = min(self._next + room - len(chosen), first + self._ahead, self._total)
-            chosen += range(self._next, end)
-            self._next = max(self._next, end)
+            while self._todo and len(self._underway) + len(chosen) < count:
+                first = min((*self._underway, *chosen, self._todo[0]))
+                if self._todo[0] >= first + self._ahead:
+                    break
+                chosen.append(heappop(self._todo))
         self._underway.update(chosen)
         return chosen
 
     def end(self, index: int) -> None:
         self._underway.remove(index)
+        if index in self._alone:
+            self._alone.remove(index)
 
-    def put_back(self, index: int) -> None:
-        """A task is to begin anew, and not for any fault of its own."""
-        self._underway.remove(index)
-        self._back.append(index)
-
-    def again(self, index: int) -> bool:
-        """Whether a task whose process died is done once more."""
-        if index in self._died:
+    def again(self, index: int, alone: bool) -> bool:
+        """Whether a task that was lost is done once more."""
+        if index in self._lost:
             return False
         self._underway.remove(index)
-        self._died.add(index)
-        self._again.append(index)
+        self._lost.add(index)
+        if alone:
+            self._alone.append(index)
+        else:
+            heappush(self._todo, index)
         return True
 
 
@@ -231,13 +291,13 @@ class _Worker:
         with suppress(ConnectionError):  # it has died, and `answer` says so
             self.connection.send((function, task))
 
-    def answer(self) -> tuple[str, Any] | None:
-        """What the process says next; None where it has died."""
+    def answer(self) -> Answer:
+        """What the process says next."""
         try:
-            answer: tuple[str, Any] = self.connection.recv()
+            answer: Answer = self.connection.recv()
         except (EOFError, OSError):
             self.process.join(_PATIENCE)  # until it can say how it ended
-            return None
+            return LOST, Loss("a worker process", self._fate, ready=self.ready)
         self.ready = True
         return answer
 
@@ -247,13 +307,12 @@ class _Worker:
         self.process.join()
 
     @property
-    def fate(self) -> str:
+    def _fate(self) -> str:
         """How the process ended."""
         code = self.process.exitcode or 0
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-_READY, _TOLD, _RAISED, _DONE = ("ready", None), "told", "raised", "done"
 _PATIENCE = 5.0  # seconds
 
 
@@ -268,13 +327,13 @@ def _serve(connection: Connection) -> None:
         while True:
             function, task = connection.recv()
             try:
-                connection.send((_DONE, function(task)))
+                connection.send((DONE, function(task)))
             except Exception as error:
                 error.add_note(traceback.format_exc())  # the traceback itself cannot be sent
                 try:
-                    connection.send((_RAISED, error))
+                    connection.send((RAISED, error))
                 except Exception:  # an error that cannot be sent as it is
-                    connection.send((_RAISED, RuntimeError(f"{type(error).__name__}: {error}")))
+                    connection.send((RAISED, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
 def _notices_to(connection: Connection) -> None:
@@ -284,7 +343,7 @@ def _notices_to(connection: Connection) -> None:
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, Notice):
             with suppress(ConnectionError):  # nobody listens any more
-                connection.send((_TOLD, str(message)))
+                connection.send((TOLD, str(message)))
         else:
             usual(message, category, *place, **more)
 
@@ -326,26 +385,7 @@ def _here(function: Callable[[Task], T], tasks: Sequence[Task]) -> Iterator[T]:
     yield from map(function, tasks)
 
 
-_SCARCE = "most often for lack of memory"
-_REMEDY = "use fewer --workers or a smaller --batch-size, and --resume what was running"
-
-
-def _given_up(worker: _Worker, task: Task, lost: Callable[[Task, str], T] | None) -> T:
-    if not worker.ready:
-        raise MissingError(f"worker processes cannot be started: the last one {worker.fate}, {_SCARCE}; {_REMEDY}")
-    return give_up(task, f"two worker processes died at it: the last one {worker.fate}, {_SCARCE}", _REMEDY, lost)
-
-
-def give_up(task: Task, reason: str, remedy: str, lost: Callable[[Task, str], T] | None) -> T:
-    """The result of a task that is not tried any more; MissingError where there can be none."""
-    if lost is None:
-        raise MissingError(f"{task_name(task)} is given up, since {reason}; {remedy}")
-    tell(f"{task_name(task)} is left out: {reason}")
-    return lost(task, reason)
-
-
-def task_name(task: object) -> str:
-    """What a task is called in a sentence."""
+def _name(task: object) -> str:
     first = task[0] if isinstance(task, tuple) and task else task
     return clipped(" ".join(map(str, first)) if isinstance(first, tuple) else first)
 
