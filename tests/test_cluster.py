@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,18 +19,17 @@ from typing import Any
 
 import pytest
 
-from autoprox.cli import run
-from autoprox.errors import InputError, MissingError
-from autoprox.measuring import cluster as subject
-from autoprox.measuring.capture import CaptureSettings
+from autoprox.building import stratified
+from autoprox.errors import MissingError
 from autoprox.measuring.cluster import RayWorkers
-from autoprox.measuring.screening import take_samples
-from autoprox.measuring.workers import Notice, Workers
+from autoprox.measuring.workers import Notice
 from autoprox.spaces import get_space
-from tests.commands import fails, prints
+from tests.commands import prints
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402 - only where there is Ray
+
+Captured = pytest.CaptureFixture[str]
 
 ROOT = Path(__file__).parent.parent
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
@@ -62,59 +63,59 @@ def node_of(_: object = None) -> str:
     return str(ray.get_runtime_context().get_node_id())
 
 
-def doubled(task: tuple[str, int, Path | None, str]) -> int:
-    """Twice the number; while the folder has fewer marks than it asks for, the process dies, or the node if it is not the head."""
-    name, number, folder, head = task
-    time.sleep(0.05)
-    if folder is not None and (folder / name).exists():
-        what, times = (folder / name).read_text().split()
-        if len(list(folder.glob(f"{name}.*"))) < int(times) and (what == "process" or node_of() != head):
-            (folder / f"{name}.{time.monotonic_ns()}").touch()
-            os.kill(os.getpid() if what == "process" else os.getppid(), signal.SIGKILL)
-            time.sleep(60)
-    return 2 * number
-
-
-def tasks_that_die(folder: Path, deaths: dict[int, str], head: str = "") -> list[tuple[str, int, Path | None, str]]:
-    for number, how in deaths.items():
-        (folder / f"task-{number}").write_text(how)
-    return [(f"task-{number}", number, folder, head) for number in range(8)]
-
-
-def lost(task: tuple[str, int, Path | None, str], reason: str) -> int:
-    assert reason.startswith("two nodes, or processes on nodes, were lost at it")
-    return -task[1]
-
-
 # The rules of worker processes
 
 
-def test_tasks_run_on_both_nodes_and_their_order_is_kept(pool: RayWorkers, cluster: Any, tmp_path: Path) -> None:
-    assert pool.count == 2
-    assert list(pool.map(doubled, tasks_that_die(tmp_path, {}))) == list(range(0, 16, 2))
+def test_tasks_run_on_both_nodes_and_their_order_is_kept(pool: RayWorkers, tmp_path: Path) -> None:
+    tasks = [(number, tmp_path) for number in range(8)]
+    found = list(pool.map(company, tasks))
+    assert [number for number, _, _ in found] == list(range(8))
+    assert len({node for _, node, _ in found}) == 2
+    assert max(at_once for _, _, at_once in found) == pool.count == 2
     assert sorted(pool.completed(abs, range(0, -5, -1))) == list(range(5))
-    assert len({*pool.map(slow_node_of, range(4))}) == 2
     assert list(pool.map(abs, [])) == []
 
 
-def slow_node_of(_: int) -> str:
-    time.sleep(0.3)
-    return node_of()
+def company(task: tuple[int, Path]) -> tuple[int, str, int]:
+    """The number, the node, and how many are at work at once."""
+    number, folder = task
+    mark = folder / str(number)
+    mark.touch()
+    time.sleep(0.5)
+    at_once = len(list(folder.iterdir()))
+    mark.unlink()
+    return number, node_of(), at_once
 
 
 def test_a_process_that_dies_once_costs_nothing_and_twice_its_task(pool: RayWorkers, tmp_path: Path) -> None:
-    tasks = tasks_that_die(tmp_path, {2: "process 1", 5: "process 9"})
+    tasks = tasks_that_die(tmp_path, {2: 1, 5: 9})
     with pytest.warns(Notice) as told:
         found = list(pool.map(doubled, tasks, lost))
     assert found == [0, 2, 4, 6, 8, -5, 12, 14]
-    notices = sorted(str(notice.message) for notice in told)
-    assert [notice.split(":")[0].split(" at ")[0] for notice in notices] == [
-        "a process on a node died",
-        "a process on a node died",
-        "task-5 is left out",
+    assert sorted(re.sub(r" at it: .*", "", str(notice.message)) for notice in told) == [
+        "a process on a node died at task-2; that is done once more, alone",
+        "a process on a node died at task-5; that is done once more, alone",
+        "task-5 is left out: two nodes, or processes on nodes, were lost",
     ]
-    with pytest.warns(Notice), pytest.raises(MissingError, match="were lost at task-3: .* 'ray status'"):
-        list(pool.map(doubled, tasks_that_die(tmp_path, {3: "process 9"})))
+
+
+def doubled(task: tuple[str, int, Path]) -> int:
+    """Twice the number; kills its process as often as the folder says."""
+    name, number, folder = task
+    if (folder / name).exists() and len(list(folder.glob(f"{name}.*"))) < int((folder / name).read_text()):
+        (folder / f"{name}.{time.monotonic_ns()}").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * number
+
+
+def tasks_that_die(folder: Path, deaths: dict[int, int]) -> list[tuple[str, int, Path]]:
+    for number, times in deaths.items():
+        (folder / f"task-{number}").write_text(str(times))
+    return [(f"task-{number}", number, folder) for number in range(8)]
+
+
+def lost(task: tuple[str, int, Path], reason: str) -> int:
+    return -task[1]
 
 
 def troubled(task: int) -> int:
@@ -143,62 +144,93 @@ def resources_of(_: int) -> tuple[dict[str, float], str | None]:
     return ray.get_runtime_context().get_assigned_resources(), os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
-def test_a_task_gets_its_part_of_a_gpu(pool: RayWorkers, cluster: Any) -> None:
+def test_a_task_gets_its_part_of_a_gpu(cluster: Any) -> None:
     with RayWorkers(cluster.address, device="cuda", gpus_per_task=0.25) as parts:
-        assert parts.count == 1  # of the one processor of the node with a GPU
+        assert parts.count == 1  # the node with a GPU has one processor
         assert list(parts.map(resources_of, range(2))) == [({"CPU": 1.0, "GPU": 0.25}, "0")] * 2
-    with RayWorkers(cluster.address, device="cuda") as wholes:
-        assert next(wholes.map(resources_of, range(2)))[0] == {"CPU": 1.0, "GPU": 1.0}
-    assert next(pool.map(resources_of, range(2)))[0] == {"CPU": 1.0}
-
-
-def running_at_once(task: tuple[int, Path]) -> int:
-    number, folder = task
-    mark = folder / str(number)
-    mark.touch()
-    time.sleep(0.1)
-    found = len(list(folder.iterdir()))
-    mark.unlink()
-    return found
-
-
-def test_few_tasks_are_under_way_at_a_time(pool: RayWorkers, cluster: Any, tmp_path: Path) -> None:
-    tasks = [(number, tmp_path) for number in range(6)]
-    assert max(pool.map(running_at_once, tasks)) == 2
-    with RayWorkers(cluster.address, 1) as one:
-        assert set(one.map(running_at_once, tasks)) == {1}
-        begun = []
-        iteration = one.map(abs, (begun.append(number) or number for number in range(100)).__class__ and range(100))
-        next(iteration)
-        iteration.close()
 
 
 # Commands
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AUTOPROX_HOME", str(tmp_path / "home"))
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-def without_times(record: dict[str, Any]) -> dict[str, Any]:
-    text = json.dumps({key: value for key, value in record.items() if key not in ("out", "run_dir")})
-    return json.loads(text, object_hook=lambda found: {k: v for k, v in found.items() if "seconds" not in k})
+def at_home(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Nothing is remembered there."""
+    monkeypatch.setenv("AUTOPROX_HOME", str(Path(name).absolute()))
 
 
-def test_a_search_is_the_same_with_one_worker_two_and_a_cluster(cluster: Any, home: Path) -> None:
-    files = []
-    for name, place in (("one", ["--workers", "1"]), ("two", ["--workers", "2"]), ("ray", ["--ray", cluster.address])):
-        arguments = ["search", "--proxy", "snip", "--space", "pit-nano", "--evaluations", "12", "--out", f"{name}.json", *place]
-        environment = {**os.environ, "AUTOPROX_HOME": str(home / name), "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            [sys.executable, "-m", "autoprox", *arguments, "--json"],
-            capture_output=True, text=True, check=False, cwd=home, env=environment, timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        print(done.stderr)
-        files.append(json.loads((home / f"{name}.json").read_text()))
-        assert without_times(json.loads(done.stdout)) == without_times(files[-1])
-    assert without_times(files[0]) == without_times(files[1]) == without_times(files[2])
+def without_times(record: object) -> object:
+    return json.loads(
+        json.dumps(record),
+        object_hook=lambda found: {k: v for k, v in found.items() if k not in ("seconds", "out", "run_dir")},
+    )
+
+
+def test_a_search_is_the_same_with_one_worker_two_and_a_cluster(
+    cluster: Any, pool: RayWorkers, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    arguments = ["search", "--proxy", "snip", "--space", "pit-nano", "--evaluations", "12", "--out"]
+    found = []
+    for name, where in (("one", ["--workers", "1"]), ("two", ["--workers", "2"]), ("ray", ["--ray", cluster.address])):
+        at_home(monkeypatch, name)
+        shown = prints(capsys, [*arguments, f"{name}.json", *where])
+        found.append(without_times(json.loads((folder / f"{name}.json").read_text())))
+        assert without_times(shown) == found[-1]
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_build_is_the_same_on_a_cluster(
+    cluster: Any, pool: RayWorkers, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    arguments = ["bench", "build", "--space", "pit-nano", "--dataset", "digits", "--architectures", "2", "--seeds", "2"]
+    tables = []
+    for name, where in (("local", ["--workers", "1"]), ("ray", ["--ray", cluster.address])):
+        prints(
+            capsys, [*arguments, "--epochs", "1", "--name", "small", "--out", name, "--run-dir", f"run-{name}", *where]
+        )
+        table = {path.name: path.read_bytes() for path in (folder / name).iterdir()}
+        tables.append((without_times(json.loads(table.pop("benchmark.json"))), table))
+        assert not (folder / f"run-{name}" / "unfinished").exists()
+    assert tables[0] == tables[1]
+    assert set(tables[0][1]) == {"pit-nano.csv"}
+
+
+def test_a_node_that_is_lost_in_the_middle_of_captures_changes_nothing(
+    cluster: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    space = get_space("pit-nano")
+    chosen = [space.key(architecture) for architecture in stratified(space, 12, seed=1)]
+    rows = [{"space": space.name, "architecture": key, "digits.base": 50 + i} for i, key in enumerate(chosen)]
+    with Path("own.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    arguments = ["rank", "--proxy", "snip", "--bench", "own.csv", "--json"]
+    at_home(monkeypatch, "ray")
+    command = [sys.executable, "-m", "autoprox", *arguments, "--ray", cluster.address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        (other,) = cluster.worker_nodes
+        while not at_work(other):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        cluster.remove_node(other, allow_graceful=False)
+        shown, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+    assert "autoprox: a node of the cluster was lost at pit-nano" in told
+    assert [line for line in told.splitlines() if not re.match("autoprox: |capture pit-nano", line)] == []
+    at_home(monkeypatch, "local")
+    assert json.loads(shown) == prints(capsys, [*arguments, "--workers", "1"])
+
+
+def at_work(node: Any) -> bool:
+    """Whether a process of the node is at a task."""
+    (raylet,) = node.all_processes["raylet"]
+    done = subprocess.run(
+        ["ps", "--ppid", str(raylet.process.pid), "-o", "args="], capture_output=True, text=True, check=False
+    )
+    return "ray::_perform" in done.stdout
