@@ -24,7 +24,7 @@ from autoprox.errors import MissingError
 from autoprox.measuring.cluster import RayWorkers
 from autoprox.measuring.workers import Notice
 from autoprox.spaces import get_space
-from tests.commands import prints
+from tests.commands import fails, prints
 
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402 - only where there is Ray
@@ -234,3 +234,59 @@ def at_work(node: Any) -> bool:
         ["ps", "--ppid", str(raylet.process.pid), "-o", "args="], capture_output=True, text=True, check=False
     )
     return "ray::_perform" in done.stdout
+
+
+# What is missing
+
+
+def test_nodes_with_other_versions_are_refused(pool: RayWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_versions", {**pool._versions, "torch": "1.0"})
+    with pytest.raises(MissingError, match=r"the node .* has torch .* instead of 1\.0, .* install the same versions"):
+        list(pool.map(abs, [1]))
+
+
+def test_a_cluster_of_another_version_is_one_sentence(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray.shutdown()
+    monkeypatch.setattr(ray, "__version__", "1.0.0")
+    with pytest.raises(MissingError) as caught, RayWorkers(cluster.address):
+        pass
+    assert re.search(r"\(Version mismatch: .* Ray: 1\.0\.0 .*\); install the same versions", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--ray", "127.0.0.1:1"], 3, "there is no Ray cluster at 127.0.0.1:1 to work on"),
+        (["--ray", "here"], 2, "expected auto or HOST:PORT"),
+        (["--ray", "127.0.0.1:1", "--device", "mps"], 2, "on a cluster it is cpu, or cuda"),
+        (["--ray", "127.0.0.1:1", "--gpus-per-task", "0.5"], 2, "0.5 GPUs a task were asked for"),
+        (["--ray", "127.0.0.1:1", "--device", "cuda", "--gpus-per-task", "2"], 2, "expected 1 or a part of it"),
+        (["--gpus-per-task", "0.5"], 2, "--gpus-per-task is for --ray"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    options: list[str], code: int, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    at_home(monkeypatch, "home")
+    found, told = fails(capsys, ["rank", "--proxy", "params", "--bench", "nano", *options])
+    assert found == code
+    assert message in told
+
+
+def test_a_cluster_without_gpus_is_one_sentence(cluster: Any) -> None:
+    for node in cluster.worker_nodes:
+        cluster.remove_node(node, allow_graceful=True)
+    with (
+        pytest.raises(MissingError, match=r"has no node for a task; expected one with a processor and 0\.5 GPUs"),
+        RayWorkers(cluster.address, device="cuda", gpus_per_task=0.5),
+    ):
+        pass
+    assert not ray.is_initialized()
+
+
+def test_without_ray_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    at_home(monkeypatch, "home")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, told = fails(capsys, ["rank", "--proxy", "params", "--bench", "nano", "--ray", "auto"])
+    assert code == 3
+    assert "pip install 'autoprox-vit[ray]'" in told

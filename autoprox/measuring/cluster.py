@@ -61,7 +61,9 @@ class RayWorkers(Workers):
         if device not in ("cpu", "cuda"):
             raise InputError(f"the device is {clipped(device)!r}; on a cluster it is cpu, or cuda: Ray says which GPU")
         if gpus_per_task is not None and (device == "cpu" or not 0 < gpus_per_task <= 1):
-            raise InputError(f"{gpus_per_task:g} GPUs a task were asked for; expected 1 or a part of it, with --device cuda")
+            raise InputError(
+                f"{gpus_per_task:g} GPUs a task were asked for; expected 1 or a part of it, with --device cuda"
+            )
         self._gpus = 0.0 if device == "cpu" else gpus_per_task or 1.0
         if address != "auto" and not re.fullmatch(r"[^\s/]+:[0-9]{1,5}", address):
             raise InputError(f"the address {clipped(address)!r} is none of a Ray cluster; expected auto or HOST:PORT")

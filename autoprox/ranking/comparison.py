@@ -25,7 +25,16 @@ from autoprox.ranking.assessment import Assessor
 from autoprox.ranking.evidence import Evidence
 from autoprox.ranking.problem import Group
 
-__all__ = ["SPLITS", "Comparison", "Row", "compare", "labelled", "measure_part", "measured_population", "with_baselines"]
+__all__ = [
+    "SPLITS",
+    "Comparison",
+    "Row",
+    "compare",
+    "labelled",
+    "measure_part",
+    "measured_population",
+    "with_baselines",
+]
 
 SPLITS = ("all", "test")
 _LEAST = 3  # labels that rank statistics need
