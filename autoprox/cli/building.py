@@ -135,6 +135,7 @@ def merge(
 ) -> None:
     """Join the trainings that parts of one build have made."""
     from autoprox.building import merge_runs
+    from autoprox.report import show
 
     found = merge_runs(folders, run_dir)
     asked = recall_all(folders[0])
@@ -142,7 +143,7 @@ def merge(
     if json:
         options.emit_json({**asdict(found), "run_dir": str(run_dir)})
     else:
-        typer.echo(
+        show(
             f"{found.trainings} trainings are in {run_dir}, {found.taken} of them new there; write the table, and make what is "
             f"missing, with: autoprox bench build --resume --run-dir {run_dir}"
         )

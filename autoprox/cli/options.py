@@ -219,7 +219,9 @@ def end_of_shard(shard: Shard, what: str, place: Path, done: tuple[int, int], re
     if json:
         emit_json({"shard": str(shard), "done": done[0], "of": done[1], "path": str(place)})
     else:
-        typer.echo(f"part {shard}: {done[0]} of {done[1]} {what} are in {place}; when all parts are done, {remedy}")
+        from autoprox.report import show
+
+        show(f"part {shard}: {done[0]} of {done[1]} {what} are in {place}; when all parts are done, {remedy}")
 
 
 def memo() -> Path:
