@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from autoprox.api.discovering import discovered, sampled
 from autoprox.cli import options
-from autoprox.cli.groundtruth import ground_truth
-from autoprox.cli.interruption import stopping
-from autoprox.cli.remembered import recall, running
+from autoprox.cli.interruption import stoppable
+from autoprox.cli.remembered import recall
 from autoprox.errors import InputError
 
 __all__ = ["discover"]
@@ -49,9 +49,6 @@ class Fitness(StrEnum):
     PARTIAL = "partial"
 
 
-_DECISIVE = ("preset", "structure", "vocabulary", "fitness", "evaluations", "seed", "null")
-
-
 def discover(
     context: typer.Context,
     bench: options.Bench = None,
@@ -82,12 +79,14 @@ def discover(
     seed: Annotated[int, typer.Option("--seed", min=0, max=options.MAX_SEED, help="Of the evolution.")] = 0,
     batch_size: options.BatchSize = 8,
     data_root: options.DataRoot = None,
+    augment: options.Augment = False,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
     ray: options.Ray = None,
     gpus_per_task: options.GpusPerTask = None,
     shard: options.ShardText = None,
     null: Annotated[bool, typer.Option("--null", help="Shuffle the labels: what luck alone reaches.")] = False,
+    track: options.Track = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="The proxy file to write: best.json, or null.json with --null."),
@@ -97,12 +96,8 @@ def discover(
     json: options.Json = False,
 ) -> None:
     """Evolve a proxy on ground truth, and say how good it is on architectures that evolution never saw."""
-    from autoprox.discovery import DiscoverySettings, sample_part
-    from autoprox.discovery import discover as run
-    from autoprox.files import check_writable
     from autoprox.measuring.shards import Shard
     from autoprox.measuring.store import home_folder
-    from autoprox.proxies.proxy import save_proxy
     from autoprox.report import discovery_tables, discovery_view, show, work_view
 
     given: dict[str, Any] = {
@@ -118,8 +113,10 @@ def discover(
         "seed": seed,
         "batch_size": batch_size,
         "data_root": None if data_root is None else str(data_root),
+        "augment": augment,
         "device": device,
         "null": null,
+        "track": track,
         "out": str(out or ("null.json" if null else "best.json")),
     }
     part = None if shard is None else Shard.parse(shard)
@@ -128,48 +125,16 @@ def discover(
             "--shard measures a part of what a run needs and has no run folder; leave --resume and --run-dir out"
         )
     asked = recall(context, "discover", run_dir, resume, given)
-    target, images = Path(asked["out"]), None if asked["data_root"] is None else Path(asked["data_root"])
-    if part is None:
-        check_writable(target)
-    names = options.listed(asked["spaces"]), options.listed(asked["datasets"])
-    settings = DiscoverySettings(
-        **{name: asked[name] for name in _DECISIVE},
-        # initial weights and batch have a seed of their own, so that another seed of evolution finds the memo warm
-        capture=options.capture_settings(asked["batch_size"], 0, images, asked["device"], ray=ray),
-    )
-    settings.check()
-    truth = ground_truth(asked["bench"], *names, asked["labels"], settings.capture)
-    if part is not None:
-        with work_view() as view, options.pool(workers, ray, asked["device"], gpus_per_task) as pool:
-            done = sample_part(truth.groups, settings, part, home=home_folder(), workers=pool, progress=view.progress)
-        options.end_of_shard(part, "architectures", home_folder(), done, options.MERGE_HOMES, json)
-        return
-    with (
-        running("discover", run_dir, resume, asked) as folder,
-        discovery_view() as view,
-        options.pool(workers, ray, asked["device"], gpus_per_task) as pool,
-        stopping(view.notice, folder) as stop,
-    ):
-        found = run(
-            truth.groups,
-            settings,
-            run_dir=folder,
-            home=home_folder(),
-            workers=pool,
-            benchmarks=truth.record(),
-            tables=truth.benchmarks,
-            resume=resume,
-            observe=view.observe,
-            progress=view.progress,
-            stop=stop,
-        )
-    with options.result_kept(folder / "best.json"):
-        save_proxy(target, found.proxy)
+    with options.pool(workers, ray, asked["device"], gpus_per_task) as pool:
+        if part is not None:
+            with work_view() as view:
+                done = sampled(asked, part, pool, view.progress)
+            options.end_of_shard(part, "architectures", home_folder(), done, options.MERGE_HOMES, json)
+            return
+        found = discovered(asked, run_dir, resume, pool, stoppable(discovery_view))
     record = found.proxy.to_json()
     if json:
-        options.emit_json({**record, "summary": found.summary, "out": str(target), "run_dir": str(folder)})
+        options.emit_json({**record, "summary": found.summary, "out": str(found.out), "run_dir": str(found.run_dir)})
     else:
-        show(
-            *discovery_tables(record["expression"], found.proxy.metrics, found.summary, found.proxy.verdict),
-            f"written to {target}",
-        )
+        tables = discovery_tables(record["expression"], found.proxy.metrics, found.summary, found.proxy.verdict)
+        show(*tables, f"written to {found.out}")

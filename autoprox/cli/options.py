@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoprox.errors import InputError, MissingError
+from autoprox.api.captures import capture_settings, memo, result_kept
+from autoprox.api.groundtruth import listed
+from autoprox.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from autoprox.measuring.capture import CaptureSettings
     from autoprox.measuring.shards import Shard
     from autoprox.measuring.workers import Workers
 
 __all__ = [
     "MAX_SEED",
     "MERGE_HOMES",
+    "Augment",
     "BatchSize",
     "Bench",
     "DataRoot",
@@ -32,6 +34,7 @@ __all__ = [
     "Json",
     "Labels",
     "LearningRate",
+    "MeasuredOn",
     "Proxies",
     "ProxyText",
     "Ray",
@@ -41,6 +44,7 @@ __all__ = [
     "ShardText",
     "Spaces",
     "Text",
+    "Track",
     "TrainingBatch",
     "WorkerCount",
     "capture_settings",
@@ -73,6 +77,27 @@ Proxies = Annotated[
     list[str], typer.Option("--proxy", metavar="FILE|NAME|EXPRESSION", help=f"{_PROXY}; several may follow.")
 ]
 ProxyText = Annotated[str, typer.Option("--proxy", metavar="FILE|NAME|EXPRESSION", help=f"{_PROXY}.")]
+MeasuredOn = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME|DIR",
+        help="Training images that networks are measured on: digits, shapes, textures, a data set in --data-root, or a folder "
+        "of images. Default: seeded noise images.",
+    ),
+]
+Augment = Annotated[
+    bool,
+    typer.Option("--augment", help="Augment the images that networks are measured on, as published code did; seeded."),
+]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        "--track",
+        metavar="tensorboard:DIR",
+        help="Log the course of the run as TensorBoard events in DIR (extra tracking). Default: nothing.",
+    ),
+]
 BatchSize = Annotated[
     int,
     # one image is 0.6 MB, but what a network keeps of it for its gradients is a hundred times that
@@ -153,40 +178,6 @@ ShardText = Annotated[
 MERGE_HOMES = "take them over with: autoprox cache merge HOME..., and give this command without --shard"
 
 
-def listed(text: str | None) -> list[str] | None:
-    """The names of a comma list, each once; None where the option was not given."""
-    if text is None:
-        return None
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise InputError(f"{text!r} is not a list of names; expected one like cifar100,flowers, without empty names")
-    return list(dict.fromkeys(names))
-
-
-def capture_settings(
-    batch_size: int,
-    seed: int,
-    data_root: Path | None = None,
-    device: str = "cpu",
-    text: Path | None = None,
-    ray: str | None = None,
-) -> CaptureSettings:
-    """The settings of captures that the options describe.
-
-    Raises:
-        InputError: the device or the text cannot be used.
-        MissingError: the text cannot be read.
-    """
-    from autoprox.measuring.capture import CaptureSettings, check_device
-    from autoprox.measuring.tokens import text_file
-
-    if ray is None:  # otherwise the device is one of the nodes
-        check_device(device)
-    root = None if data_root is None else str(data_root.expanduser().absolute())
-    read = None if text is None else text_file(text)
-    return CaptureSettings(batch_size=batch_size, seed=seed, data_root=root, device=device, text=read)
-
-
 @contextmanager
 def pool(workers: int | None, ray: str | None, device: str, gpus_per_task: float | None) -> Iterator[Workers]:
     """What does the tasks of a command: processes of this machine, or the nodes of a Ray cluster.
@@ -222,22 +213,6 @@ def end_of_shard(shard: Shard, what: str, place: Path, done: tuple[int, int], re
         from autoprox.report import show
 
         show(f"part {shard}: {done[0]} of {done[1]} {what} are in {place}; when all parts are done, {remedy}")
-
-
-def memo() -> Path:
-    """The file of measured features that all commands share."""
-    from autoprox.measuring.store import MEMO, home_folder
-
-    return home_folder() / MEMO
-
-
-@contextmanager
-def result_kept(path: Path) -> Iterator[None]:
-    """Where the result of long work cannot be written, say where it is nevertheless."""
-    try:
-        yield
-    except MissingError as error:
-        raise MissingError(f"{error}; the result is in {path}") from None
 
 
 def emit_json(content: dict[str, Any] | Sequence[Any]) -> None:
