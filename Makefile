@@ -17,7 +17,7 @@ demo: $(VENV)/.core
 	    --run-dir demo/search --out demo/arch.json
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses $(WORKERS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

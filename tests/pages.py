@@ -69,8 +69,8 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
     """The values of the options of an autoprox command, which is not run. Raises what a wrong option raises."""
     command: Any = typer.main.get_command(app)
     context = command.make_context("autoprox", spread(arguments))
-    while hasattr(command, "commands"):
-        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+    while hasattr(command, "commands") and (left := [*context._protected_args, *context.args]):
+        name, command, rest = command.resolve_command(context, left)
         context = command.make_context(name, rest, parent=context)
     return dict(context.params)
 

@@ -96,7 +96,14 @@ def test_every_option_of_a_command_is_an_argument() -> None:
     ):
         options = {name: option.default for name, option in signature(command).parameters.items()}
         arguments = signature(function).parameters
-        shown = {"context", "json", "format"}
+        shown = {
+            "context",
+            "json",
+            "format",
+            "shard",
+            "ray",
+            "gpus_per_task",
+        }  # a cluster is one of the kinds of workers
         assert set(options) - shown <= set(arguments)
         for name in set(options) - shown - {"bench", "model", "proxy", "workers"}:
             if (function, name) == (autoprox.score, "device"):

@@ -16,7 +16,7 @@ import pytest
 import torch  # noqa: F401 - before the substitute of the processes is on the path
 
 from autoprox.errors import InputError, MissingError
-from autoprox.measuring.workers import Notice, Workers
+from autoprox.measuring.workers import Answer, Loss, Notice, Workers
 
 ROOT = Path(__file__).parent.parent
 
@@ -228,3 +228,54 @@ def test_no_worker_outlives_an_interruption() -> None:
 def test_fewer_than_one_worker_are_refused(count: int) -> None:
     with pytest.raises(InputError, match=f"the number of workers is {count}; expected 1 or more"):
         Workers(count)
+
+
+class Elsewhere(Workers):
+    """Somewhere else, where places are lost with the tasks that ``losses`` names."""
+
+    local = False
+
+    def __init__(self, count: int, losses: dict[int, list[Loss]]) -> None:
+        super().__init__(count)
+        self.losses, self.given, self.company = losses, [], {}
+
+    def _give(self, function: Callable[[int], int], task: int) -> tuple[int, int]:
+        self.given.append(task)
+        return task, function(task)
+
+    def _answers(self, places: list[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], Answer]]:
+        place = places[-1]  # the last one ends first
+        self.company[place[0]] = len(places)
+        losses = self.losses.get(place[0], [])
+        yield place, ("lost", losses.pop()) if losses else ("done", place[1])
+
+    def _drop(self, places: list[tuple[int, int]]) -> None:
+        self.losses.clear()
+
+
+NODE = Loss("a node", "was lost", alone=False)
+
+
+def test_what_a_lost_node_took_begins_anew_in_company_and_is_given_up_after_the_second() -> None:
+    pool = Elsewhere(3, {1: [NODE], 2: [NODE, NODE], 4: [Loss("a process", "died")]})
+    with pytest.warns(Notice) as told:
+        found = list(pool.map(abs, range(8), lambda task, reason: -task))
+    assert found == [0, 1, -2, 3, 4, 5, 6, 7]
+    assert [str(notice.message).partition(";")[0] for notice in told if "once more" in str(notice.message)] == [
+        "a node was lost at 2",
+        "a process died at 4",
+        "a node was lost at 1",
+    ]
+    assert "2 is left out: two worker processes died at it: the last one was lost" in str(
+        [notice.message for notice in told]
+    )
+    assert max(pool.company[1], pool.company[2]) > 1
+    assert pool.company[4] == 1
+
+
+def test_tasks_are_given_only_as_results_are_taken() -> None:
+    pool = Elsewhere(2, {})
+    iteration = pool.map(abs, range(100))
+    next(iteration)
+    assert len(pool.given) <= 10
+    assert len(list(iteration)) == 99

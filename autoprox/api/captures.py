@@ -13,6 +13,7 @@ from autoprox.errors import InputError, MissingError
 
 if TYPE_CHECKING:
     from autoprox.measuring.capture import CaptureSettings
+    from autoprox.measuring.workers import Workers
 
 __all__ = ["capture_settings", "memo", "result_kept"]
 
@@ -26,12 +27,14 @@ def capture_settings(
     *,
     dataset: str | None = None,
     augment: bool = False,
+    workers: int | Workers | None = None,
 ) -> CaptureSettings:
     """The settings of captures that the options describe.
 
     Args:
         dataset: images that all networks are measured on: the name of a data set, or a folder of images. Without it, a
             data root gives each data set of the ground truth its own images.
+        workers: who captures; only where that is this machine, the device has to be one of it.
 
     Raises:
         InputError: the device, the text or the images cannot be used.
@@ -41,7 +44,8 @@ def capture_settings(
     from autoprox.measuring.images import classes_of
     from autoprox.measuring.tokens import text_file
 
-    check_device(device)
+    if getattr(workers, "local", True):
+        check_device(device)
     if augment and data_root is None and dataset is None:
         raise InputError(
             "noise images cannot be augmented; name real ones with --data-root or --dataset, or leave --augment out"

@@ -14,10 +14,12 @@ from autoprox.api.watching import Watching, never, pool_of, unseen, watching
 from autoprox.measuring.workers import Progress, Workers
 
 if TYPE_CHECKING:
+    from autoprox.api.groundtruth import GroundTruth
     from autoprox.api.results import Discovered
-    from autoprox.discovery import Standing
+    from autoprox.discovery import DiscoverySettings, Standing
+    from autoprox.measuring.shards import Shard
 
-__all__ = ["discover", "discovered"]
+__all__ = ["discover", "discovered", "sampled"]
 
 _DECISIVE = ("preset", "structure", "vocabulary", "fitness", "evaluations", "seed", "null")
 
@@ -111,21 +113,13 @@ def discovered(
     """A discovery from its options to its proxy file; see `discover`."""
     from autoprox.api.results import Discovered
     from autoprox.api.tracking import tracker
-    from autoprox.discovery import DiscoverySettings
     from autoprox.discovery import discover as run
     from autoprox.files import check_writable
     from autoprox.measuring.store import home_folder
 
     target = Path(asked["out"])
     check_writable(target)
-    names = listed(asked["spaces"]), listed(asked["datasets"])
-    settings = DiscoverySettings(
-        **{name: asked[name] for name in _DECISIVE},
-        # initial weights and batch have a seed of their own, so that another seed of evolution finds the memo warm
-        capture=capture_settings(asked["batch_size"], 0, asked["data_root"], asked["device"], augment=asked["augment"]),
-    )
-    settings.check()
-    truth = ground_truth(asked["bench"], *names, asked["labels"], settings.capture)
+    settings, truth = _problem(asked, workers)
     with (
         tracker(asked["track"]) as log,
         running("discover", run_dir, resume, dict(asked)) as folder,
@@ -153,3 +147,28 @@ def discovered(
     with result_kept(folder / "best.json"):
         found.proxy.save(target)
     return Discovered(found.proxy, found.summary, target, folder)
+
+
+def sampled(asked: Mapping[str, Any], shard: Shard, workers: Workers, progress: Progress) -> tuple[int, int]:
+    """Take one part of the samples that a discovery needs; how many architectures, and of how many."""
+    from autoprox.discovery import sample_part
+    from autoprox.measuring.store import home_folder
+
+    settings, truth = _problem(asked, workers)
+    return sample_part(truth.groups, settings, shard, home=home_folder(), workers=workers, progress=progress)
+
+
+def _problem(asked: Mapping[str, Any], workers: Workers) -> tuple[DiscoverySettings, GroundTruth]:
+    """The settings and the ground truth that the options describe."""
+    from autoprox.discovery import DiscoverySettings
+
+    names = listed(asked["spaces"]), listed(asked["datasets"])
+    settings = DiscoverySettings(
+        **{name: asked[name] for name in _DECISIVE},
+        # initial weights and batch have a seed of their own, so that another seed of evolution finds the memo warm
+        capture=capture_settings(
+            asked["batch_size"], 0, asked["data_root"], asked["device"], augment=asked["augment"], workers=workers
+        ),
+    )
+    settings.check()
+    return settings, ground_truth(asked["bench"], *names, asked["labels"], settings.capture)

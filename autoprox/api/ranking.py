@@ -13,9 +13,10 @@ from autoprox.measuring.workers import Progress, Workers
 
 if TYPE_CHECKING:
     from autoprox.api.results import Ranked
+    from autoprox.measuring.shards import Shard
     from autoprox.proxies.proxy import Proxy
 
-__all__ = ["rank"]
+__all__ = ["measured_part", "rank"]
 
 
 def rank(
@@ -58,7 +59,7 @@ def rank(
 
     several = [proxy] if isinstance(proxy, str | PathLike | Proxy) else proxy
     asked = [proxy_of(one) for one in several]
-    settings = capture_settings(batch_size, seed, data_root, device, text, augment=augment)
+    settings = capture_settings(batch_size, seed, data_root, device, text, augment=augment, workers=workers)
     tables = [bench] if isinstance(bench, str | PathLike) else bench
     truth = ground_truth([str(table) for table in tables], listed(spaces), listed(datasets), labels, settings)
     check_text(settings, [group.space for group in truth.groups])
@@ -76,6 +77,35 @@ def rank(
         for label, evidence in found.evidence.items()
     ]
     return Ranked(tuple(found.rows), tuple(summaries), verdicts)
+
+
+def measured_part(
+    proxies: Sequence[str],
+    shard: Shard,
+    workers: Workers,
+    *,
+    bench: Sequence[str],
+    spaces: str | None,
+    datasets: str | None,
+    labels: str | None,
+    split: str,
+    batch_size: int,
+    seed: int,
+    data_root: str | PathLike[str] | None,
+    augment: bool,
+    text: str | PathLike[str] | None,
+    device: str,
+) -> tuple[int, int]:
+    """Measure one part of the architectures that `rank` measures; how many, and of how many. Arguments as there."""
+    from autoprox.measuring.capture import check_text
+    from autoprox.ranking.comparison import measure_part
+
+    settings = capture_settings(batch_size, seed, data_root, device, text, augment=augment, workers=workers)
+    truth = ground_truth(list(bench), listed(spaces), listed(datasets), labels, settings)
+    check_text(settings, [group.space for group in truth.groups])
+    asked = [proxy_of(one) for one in proxies]
+    with shown(None) as told:
+        return measure_part(truth.groups, asked, settings, memo(), workers, shard, split=split, progress=told)
 
 
 def proxy_of(given: str | PathLike[str] | Proxy) -> Proxy:

@@ -12,7 +12,7 @@ from autoprox.errors import AutoproxError, InputError, InterruptedRunError
 from autoprox.files import clipped, read_json, write_json
 from autoprox.run_folder import SETTINGS, claimed, discard, new_folder, newest_folder
 
-__all__ = ["changed", "recall", "remember", "running"]
+__all__ = ["changed", "recall", "recall_all", "remember", "running"]
 
 _FILE = "options.json"
 
@@ -41,14 +41,7 @@ def recall(
     folder = run_dir or newest_folder(kind, option=option)
     if not (folder / SETTINGS).exists():
         raise InputError(f"there is no run to resume in {folder}; start one without --resume")
-    path = folder / _FILE
-    if not path.exists():
-        return options
-    before = read_json(path, "options file of a run")
-    if not isinstance(before, dict):
-        raise InputError(
-            f"{path} is damaged: expected an object, found {type(before).__name__}; delete it and give all options"
-        )
+    path, before = folder / _FILE, recall_all(folder)
     taken = {name for name in options if name in before and name not in given}
     for name in taken:
         if not _is_like(before[name], options[name], name in numbers):
@@ -56,6 +49,23 @@ def recall(
                 f"{path} is damaged: {name} is {clipped(repr(before[name]))}; delete it and give all options"
             )
     return {name: before[name] if name in taken else value for name, value in options.items()}
+
+
+def recall_all(folder: Path) -> dict[str, Any]:
+    """The options that a run began with; none where they are not kept.
+
+    Raises:
+        InputError: they are damaged.
+    """
+    path = folder / _FILE
+    if not path.exists():
+        return {}
+    before = read_json(path, "options file of a run")
+    if not isinstance(before, dict):
+        raise InputError(
+            f"{path} is damaged: expected an object, found {type(before).__name__}; delete it and give all options"
+        )
+    return before
 
 
 def changed(function: Callable[..., Any], options: Mapping[str, Any]) -> list[str]:

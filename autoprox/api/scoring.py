@@ -115,7 +115,14 @@ def score(
     if in_spaces and (batch is not None or adapter is not None):
         raise InputError("batch and adapter belong to modules; architectures are measured on noise or on a dataset")
     settings = capture_settings(
-        batch_size, seed, data_root, _home(models) if device is None else device, text, dataset=dataset, augment=augment
+        batch_size,
+        seed,
+        data_root,
+        _home(models) if device is None else device,
+        text,
+        dataset=dataset,
+        augment=augment,
+        workers=workers,
     )
     if in_spaces and text is not None:
         check_text(settings, map(_space_of, models))

@@ -158,7 +158,7 @@ def searched(
         seed=asked["seed"],
         capture=capture_settings(
             asked["batch_size"], 0, asked["data_root"], asked["device"], asked["text"],
-            dataset=asked["dataset"], augment=asked["augment"],
+            dataset=asked["dataset"], augment=asked["augment"], workers=workers,
         ),
     )  # fmt: skip
     settings.check()

@@ -1,19 +1,23 @@
-"""All trainings of a table over local processes; each that ends is recorded at once and never made again."""
+"""All trainings of a table, over processes or nodes; each that ends is recorded at once and never made again."""
 
 from __future__ import annotations
 
 import hashlib
+import platform
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 from autoprox import __version__
 from autoprox.building.records import Key, Record, built_table
 from autoprox.building.sampling import stratified
-from autoprox.datasets import Dataset, load_dataset
-from autoprox.errors import AutoproxError, InputError, InterruptedRunError
+from autoprox.datasets import DATASETS, Dataset, load_dataset
+from autoprox.errors import AutoproxError, InputError, InterruptedRunError, MissingError
+from autoprox.measuring.shards import Shard
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.run_folder import SETTINGS, RunFolder
 from autoprox.spaces import get_space
@@ -76,6 +80,11 @@ class BuildSettings:
         return found
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What all trainings of a folder have in common; the rest may grow from one continuation to the next."""
+        return {"sample": self.seed, "changes": self.changes, "autoprox": __version__}
+
+    @property
     def changes(self) -> dict[str, float | None]:
         """What differs from the spaces' own recipes, where it is not None."""
         return {"epochs": self.epochs, "batch_size": self.batch_size, "learning_rate": self.learning_rate}
@@ -109,14 +118,10 @@ def build(
         MissingError: the memory is too small, an image cannot be read, or a worker died.
         InterruptedRunError: `stop` was true.
     """
-    settings.check()
-    datasets = settings.load()
-    tasks = _tasks(settings, {place: dataset.name for place, dataset in datasets.items()})
+    tasks, datasets = _tasks(settings)
     recipes = {space: settings.recipe(space).to_json() for space in settings.spaces}
     data = {dataset.name: dataset.key for dataset in datasets.values()}
-    # what is left out may grow from one continuation to the next
-    identity = {"sample": settings.seed, "changes": settings.changes, "autoprox": __version__}
-    records = train_all(tasks, run_dir, identity, resume, workers, progress, stop, accepted)
+    records = train_all(tasks, run_dir, settings.identity, resume, workers, progress, stop, accepted)
     provenance = {
         "recipes": recipes,
         "data": data,
@@ -127,6 +132,23 @@ def build(
         "versions": versions(),
     }
     return built_table(settings.name, list(tasks), records.values(), provenance, settings.licence)
+
+
+def build_part(
+    settings: BuildSettings,
+    shard: Shard,
+    run_dir: Path,
+    resume: bool,
+    workers: Workers,
+    progress: Progress = silent,
+    stop: Callable[[], bool] = lambda: False,
+    accepted: Callable[[], None] = lambda: None,
+) -> tuple[int, int]:
+    """Train one part of what `build` trains, in a folder that `merging.merge_runs` takes; how many trainings, and of how many."""
+    tasks, _ = _tasks(settings)
+    part = dict(shard.of(list(tasks.items())))
+    train_all(part, run_dir, settings.identity, resume, workers, progress, stop, accepted)
+    return len(part), len(tasks)
 
 
 def train_all(
@@ -143,7 +165,8 @@ def train_all(
 
     `identity` is what all trainings of the folder have in common. Raises like `build`.
     """
-    check_memory(tasks.values(), min(workers.count, len(tasks)))
+    if workers.local:
+        check_memory(tasks.values(), min(workers.count, len(tasks)))
     folder = RunFolder(run_dir, "build", identity, resume)
     _, journal = folder.load()
     records = {record.key: record for record in (Record(**line) for line in journal)}
@@ -153,8 +176,13 @@ def train_all(
                 f"the images of {key[2]} have changed since {run_dir} was begun; put back the old ones, or start a new run"
             )
     accepted()
-    unfinished = run_dir / "unfinished"
-    missing = [(key, task, unfinished / _digest(key)) for key, task in tasks.items() if key not in records]
+    unfinished = run_dir.absolute() / "unfinished"
+    mark = None if workers.local else _marked(unfinished)
+    missing = [
+        _Job(key, task, unfinished / _digest(key), task.data()[0].key, mark)
+        for key, task in tasks.items()
+        if key not in records
+    ]
     stage, done = "training", len(tasks) - len(missing)
     progress(stage, done, len(tasks))
     try:
@@ -177,26 +205,69 @@ def train_all(
     return records
 
 
-def _tasks(settings: BuildSettings, names: Mapping[str, str]) -> dict[Key, Task]:
-    """All trainings: seed by seed, so that a table of fewer seeds is there first, and data set by data set.
-
-    `names` are those of the data sets by their places.
-    """
+def _tasks(settings: BuildSettings) -> tuple[dict[Key, Task], dict[str, Dataset]]:
+    """All trainings: seed by seed, so that a table of fewer seeds is there first, and data set by data set; and these."""
+    settings.check()
+    datasets = settings.load()
+    # other machines know folders by their whole paths
+    paths = {place: place if place in DATASETS else str(Path(place).expanduser().absolute()) for place in datasets}
+    root = None if settings.data_root is None else settings.data_root.expanduser().absolute()
     chosen = {name: stratified(get_space(name), settings.architectures, settings.seed) for name in settings.spaces}
-    return {
-        (space, get_space(space).key(architecture), names[place], seed): Task(
-            space, architecture, place, settings.recipe(space), seed, settings.data_root, settings.device
+    tasks = {
+        (space, get_space(space).key(architecture), datasets[place].name, seed): Task(
+            space, architecture, paths[place], settings.recipe(space), seed, root, settings.device
         )
         for seed in settings.seeds
         for place in settings.datasets
         for space in settings.spaces
         for architecture in chosen[space]
     }
+    return tasks, datasets
 
 
-def _trained(job: tuple[Key, Task, Path]) -> Record:
+class _Job(NamedTuple):
+    """A training to be made.
+
+    Attributes:
+        folder: where it is saved meanwhile.
+        data: identity of the images.
+        mark: a file that is there where the run's folder is; None: it is there.
+    """
+
+    key: Key
+    task: Task
+    folder: Path
+    data: str
+    mark: Path | None
+
+
+def _marked(folder: Path) -> Path:
+    """A file that no folder of that name on another disk has."""
+    mark = folder / uuid4().hex
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as error:
+        raise MissingError(f"cannot write {mark}: {error.strerror}; make room or name another --run-dir") from None
+    return mark
+
+
+def _trained(job: _Job) -> Record:
+    """Train one network, in a folder of this machine alone where that of the run is not there."""
+    if job.mark is None or job.mark.exists():
+        return _trained_in(job.folder, job)
+    with TemporaryDirectory(prefix="autoprox-") as folder:
+        return _trained_in(Path(folder) / job.folder.name, job)
+
+
+def _trained_in(folder: Path, job: _Job) -> Record:
     """Train one network; what is wrong with it alone is a failure, what is wrong with the data or the disk is raised."""
-    key, task, folder = job
+    task = job.task
+    if task.data()[0].key != job.data:
+        raise MissingError(
+            f"the images of {job.key[2]} are others on {platform.node()} than where the command was given; every machine "
+            "needs the same files"
+        )
     figures: tuple[float | None, float | None, str | None, float]
     try:
         try:
@@ -210,7 +281,7 @@ def _trained(job: tuple[Key, Task, Path]) -> Record:
     except DivergedError as error:
         figures = (None, None, str(error), 0.0)
     shutil.rmtree(folder, ignore_errors=True)
-    return Record(*key, task.data()[0].key, *figures)
+    return Record(*job.key, job.data, *figures)
 
 
 def _digest(key: Key) -> str:

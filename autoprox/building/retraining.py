@@ -93,12 +93,13 @@ def retrain(
     given = {_named(table, keys, load_dataset(place, data_root)): place for place in places}
     datasets = dict.fromkeys(dataset for _, dataset, _ in chosen)
     found = {name: _place(table, name, keys.get(name), given.get(name, name), data_root) for name in datasets}
+    root = None if data_root is None else data_root.expanduser().absolute()
     tasks: dict[Key, Task] = {}
     for row, dataset, training_seed in chosen:
         space = get_space(row.space)
         architecture, recipe = space.parse(row.architecture), Recipe.from_json(recipes.get(row.space))
         tasks[row.space, space.key(architecture), dataset, training_seed] = Task(
-            row.space, architecture, found[dataset], recipe, training_seed, data_root, device
+            row.space, architecture, found[dataset], recipe, training_seed, root, device
         )
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # on an error, workers may still write there
         records = train_all(tasks, Path(folder), {}, False, workers, progress)
@@ -160,7 +161,7 @@ def _place(table: Benchmark, name: str, key: object, place: str, data_root: Path
             f"the images of {name} are not those that {table.name} was made with: expected the key {key}, found {there}; "
             "get the old ones back, or build the table again"
         )
-    return place
+    return place if name == place else str(Path(place).expanduser().absolute())
 
 
 def _seed_noise(table: Benchmark, space: str, dataset: str) -> float | None:

@@ -17,8 +17,8 @@ import typer
 from autoprox import __version__
 from autoprox.cli.architectures import score, search
 from autoprox.cli.benches import benches
-from autoprox.cli.building import build, retrain
-from autoprox.cli.caching import cache
+from autoprox.cli.building import build, merge, retrain
+from autoprox.cli.caching import caches
 from autoprox.cli.discovering import discover
 from autoprox.cli.explaining import explain
 from autoprox.cli.listings import export, primitives, proxies, spaces
@@ -48,12 +48,13 @@ app.command()(train)
 app.command()(export)
 app.command()(report)
 benches.command()(build)
+benches.command()(merge)
 benches.command()(retrain)
 app.add_typer(benches, name="bench", help="List, show, install and build ground truth.")
 app.command()(proxies)
 app.command()(primitives)
 app.command()(spaces)
-app.command()(cache)
+app.add_typer(caches, name="cache")
 
 
 def _version(asked: bool) -> None:

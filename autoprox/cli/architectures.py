@@ -83,6 +83,8 @@ def search(
     text: options.Text = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    ray: options.Ray = None,
+    gpus_per_task: options.GpusPerTask = None,
     track: options.Track = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Architecture file to write.")] = Path("arch.json"),
     run_dir: options.RunDir = None,
@@ -90,7 +92,6 @@ def search(
     json: options.Json = False,
 ) -> None:
     """Find the architecture with the highest score in a search space, within budgets; nothing is trained."""
-    from autoprox.measuring.workers import Workers
     from autoprox.report import search_tables, show, work_view
 
     given: dict[str, Any] = {
@@ -113,7 +114,7 @@ def search(
         "out": str(out),
     }
     asked = recall(context, "search", run_dir, resume, given | completed(given, told=not resume))
-    with Workers(workers) as pool:
+    with options.pool(workers, ray, asked["device"], gpus_per_task) as pool:
         found = searched(asked, run_dir, resume, pool, stoppable(work_view))
     record = found.found.to_json()
     if json:
@@ -141,6 +142,8 @@ def score(
     text: options.Text = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    ray: options.Ray = None,
+    gpus_per_task: options.GpusPerTask = None,
     download: Annotated[
         bool, typer.Option("--download", help="Allow hf:NAME to fetch a configuration from the hub; never weights.")
     ] = False,
@@ -148,10 +151,9 @@ def score(
 ) -> None:
     """Score models by proxies, the best first, beside their parameters. Proxies with ranks compare the given ones."""
     from autoprox.api.scoring import score as scored
-    from autoprox.measuring.workers import Workers
     from autoprox.report import score_table, show
 
-    with Workers(workers) as pool:
+    with options.pool(workers, ray, device, gpus_per_task) as pool:
         found = scored(
             model, proxy, batch_size=batch_size, seed=seed, dataset=dataset, data_root=data_root, augment=augment, text=text,
             device=device, workers=pool, download=download,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,17 +11,18 @@ import typer
 
 from autoprox.cli import options
 from autoprox.cli.interruption import stopping
-from autoprox.cli.remembered import recall, remember, running
+from autoprox.cli.remembered import recall, recall_all, remember, running
 from autoprox.errors import InputError, InterruptedRunError, MissingError
 
 if TYPE_CHECKING:
     from autoprox.building import BuildSettings
     from benchdata import Benchmark
 
-__all__ = ["build", "retrain"]
+__all__ = ["build", "merge", "retrain"]
 
 _NUMBERS = ("architectures", "epochs", "batch_size", "learning_rate")
 _NEEDED = ("space", "dataset", "architectures", "seeds")
+_MERGE_RUNS = "join their folders with: autoprox bench merge DIR... --run-dir NEW"
 _MOST = 1000  # seeds, more than which is a slip
 
 
@@ -51,6 +52,9 @@ def build(
     licence: Annotated[str, typer.Option("--licence", help="Under which the table may be passed on.")] = "not stated",
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    ray: options.Ray = None,
+    gpus_per_task: options.GpusPerTask = None,
+    shard: options.ShardText = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Folder of the table. Default: where --bench NAME finds it."),
@@ -64,8 +68,9 @@ def build(
     A build that is resumed may have more architectures, seeds, spaces and data sets than before.
     """
     from autoprox.building import build as run
+    from autoprox.building import build_part
     from autoprox.measuring.capture import check_device
-    from autoprox.measuring.workers import Workers
+    from autoprox.measuring.shards import Shard
     from autoprox.report import show, work_view
     from autoprox.report.training import build_tables
     from benchdata import MissingTableError, TableError, benchmarks_home, write_benchmark
@@ -83,21 +88,32 @@ def build(
         "seed": seed,
         "licence": licence,
         "device": device,
+        "shard": shard,
         "out": None if out is None else str(out),
     }
     asked = recall(context, "build", run_dir, resume, given, _NUMBERS)
-    check_device(asked["device"])
+    if ray is None:  # otherwise the device is one of the nodes
+        check_device(asked["device"])
     settings = _settings(asked)
+    part = None if asked["shard"] is None else Shard.parse(asked["shard"])
     installed = benchmarks_home() / settings.name
     target = installed if asked["out"] is None else Path(asked["out"])
-    _check_place(target)
+    if part is None:
+        _check_place(target)
     with (
         running("build", run_dir, resume, asked) as folder,
         work_view() as view,
-        Workers(workers) as pool,
+        options.pool(workers, ray, asked["device"], gpus_per_task) as pool,
         stopping(view.notice, folder) as stop,
     ):
-        table = run(settings, folder, resume, pool, view.progress, stop, accepted=lambda: remember(folder, asked))
+        work: dict[str, Any] = {"progress": view.progress, "stop": stop, "accepted": lambda: remember(folder, asked)}
+        if part is None:
+            table = run(settings, folder, resume, pool, **work)
+        else:
+            done = build_part(settings, part, folder, resume, pool, **work)
+    if part is not None:
+        options.end_of_shard(part, "trainings", folder, done, _MERGE_RUNS, json)
+        return
     try:
         write_benchmark(table, target)
     except (TableError, MissingTableError) as error:
@@ -110,6 +126,27 @@ def build(
     else:
         where = settings.name if target == installed else target
         show(*build_tables(record), f"look at it with: autoprox bench show {where}")
+
+
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run folders of bench build --shard.")],
+    run_dir: Annotated[Path, typer.Option("--run-dir", metavar="DIR", help="Folder with all of them, new or not.")],
+    json: options.Json = False,
+) -> None:
+    """Join the trainings that parts of one build have made."""
+    from autoprox.building import merge_runs
+    from autoprox.report import show
+
+    found = merge_runs(folders, run_dir)
+    asked = recall_all(folders[0])
+    remember(run_dir, {**asked, "shard": None})
+    if json:
+        options.emit_json({**asdict(found), "run_dir": str(run_dir)})
+    else:
+        show(
+            f"{found.trainings} trainings are in {run_dir}, {found.taken} of them new there; write the table, and make what is "
+            f"missing, with: autoprox bench build --resume --run-dir {run_dir}"
+        )
 
 
 def _settings(asked: dict[str, Any]) -> BuildSettings:
@@ -201,20 +238,22 @@ def retrain(
     data_root: options.ImageRoot = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    ray: options.Ray = None,
+    gpus_per_task: options.GpusPerTask = None,
     json: options.Json = False,
 ) -> None:
     """Make some trainings of a built table again, and compare: the same, but for what another machine rounds otherwise."""
     from autoprox.building import retrain as run
     from autoprox.measuring.capture import check_device
-    from autoprox.measuring.workers import Workers
     from autoprox.report import show, work_view
     from autoprox.report.training import retrained_tables
     from benchdata import load_benchmark
 
     table = load_benchmark(name)
-    check_device(device)
+    if ray is None:
+        check_device(device)
     try:
-        with work_view() as view, Workers(workers) as pool:
+        with work_view() as view, options.pool(workers, ray, device, gpus_per_task) as pool:
             found = run(
                 table,
                 rows,

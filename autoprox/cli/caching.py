@@ -1,7 +1,8 @@
-"""`autoprox cache`: what is kept to save time."""
+"""`autoprox cache` and `autoprox cache merge`: what is kept to save time."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,10 +10,15 @@ import typer
 from autoprox.cli import options
 from autoprox.errors import InputError
 
-__all__ = ["cache"]
+__all__ = ["caches"]
 
 
+caches = typer.Typer(no_args_is_help=False)
+
+
+@caches.callback(invoke_without_command=True)
 def cache(
+    context: typer.Context,
     clear: Annotated[
         bool, typer.Option("--clear", help="Remove everything; it is measured again when needed.")
     ] = False,
@@ -31,6 +37,10 @@ def cache(
     from autoprox.report.figures import count
     from autoprox.spaces.budget import parse_size
 
+    if context.invoked_subcommand is not None:
+        if clear or limit is not None or json:
+            raise InputError(f"give options after {context.invoked_subcommand}; --clear and --limit do not go with it")
+        return
     if clear and limit is not None:
         raise InputError("--clear removes everything and --limit keeps a part; give one of them")
     home, removed = home_folder(), 0
@@ -50,3 +60,34 @@ def cache(
         ("together", f"{count(left.total)}B", f"{count(removed)}B removed" if removed else ""),
     ]
     show(str(folder), "", listing(("what", "size", "holds"), [row for row in rows if row], right=("size",)))
+
+
+@caches.command()
+def merge(
+    homes: Annotated[
+        list[Path],
+        typer.Argument(metavar="HOME...", help="Folders that AUTOPROX_HOME named where parts were measured."),
+    ],
+    json: options.Json = False,
+) -> None:
+    """Take over what was measured with other home folders; what is damaged there stays there. They are not changed."""
+    from dataclasses import asdict
+
+    from autoprox.measuring.merging import merge_home
+    from autoprox.measuring.store import home_folder
+    from autoprox.report import listing, show, work_view
+
+    home = home_folder()
+    with work_view() as view:
+        found = [merge_home(home, other.expanduser(), view.progress) for other in homes]
+    records = [{"home": str(other), **asdict(merged)} for other, merged in zip(homes, found, strict=True)]
+    if json:
+        options.emit_json({"folder": str(home), "merged": records})
+        return
+    rows = [
+        (record["home"], what, *(f"{number:,}" for number in record[kind].values()))
+        for record in records
+        for kind, what in (("features", "numbers"), ("samples", "files of samples"))
+    ]
+    figures = ("taken", "known", "differing", "damaged")
+    show(f"into {home}", "", listing(("from", "what", *figures), rows, wrapped=("from",), right=figures))

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from autoprox.api.discovering import discovered
+from autoprox.api.discovering import discovered, sampled
 from autoprox.cli import options
 from autoprox.cli.interruption import stoppable
 from autoprox.cli.remembered import recall
+from autoprox.errors import InputError
 
 __all__ = ["discover"]
 
@@ -81,6 +82,9 @@ def discover(
     augment: options.Augment = False,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    ray: options.Ray = None,
+    gpus_per_task: options.GpusPerTask = None,
+    shard: options.ShardText = None,
     null: Annotated[bool, typer.Option("--null", help="Shuffle the labels: what luck alone reaches.")] = False,
     track: options.Track = None,
     out: Annotated[
@@ -92,8 +96,9 @@ def discover(
     json: options.Json = False,
 ) -> None:
     """Evolve a proxy on ground truth, and say how good it is on architectures that evolution never saw."""
-    from autoprox.measuring.workers import Workers
-    from autoprox.report import discovery_tables, discovery_view, show
+    from autoprox.measuring.shards import Shard
+    from autoprox.measuring.store import home_folder
+    from autoprox.report import discovery_tables, discovery_view, show, work_view
 
     given: dict[str, Any] = {
         "bench": bench or [],
@@ -114,8 +119,18 @@ def discover(
         "track": track,
         "out": str(out or ("null.json" if null else "best.json")),
     }
+    part = None if shard is None else Shard.parse(shard)
+    if part is not None and (resume or run_dir is not None):
+        raise InputError(
+            "--shard measures a part of what a run needs and has no run folder; leave --resume and --run-dir out"
+        )
     asked = recall(context, "discover", run_dir, resume, given)
-    with Workers(workers) as pool:
+    with options.pool(workers, ray, asked["device"], gpus_per_task) as pool:
+        if part is not None:
+            with work_view() as view:
+                done = sampled(asked, part, pool, view.progress)
+            options.end_of_shard(part, "architectures", home_folder(), done, options.MERGE_HOMES, json)
+            return
         found = discovered(asked, run_dir, resume, pool, stoppable(discovery_view))
     record = found.proxy.to_json()
     if json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,12 +11,17 @@ import typer
 
 from autoprox.api.captures import capture_settings, memo, result_kept
 from autoprox.api.groundtruth import listed
+from autoprox.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from autoprox.measuring.shards import Shard
+    from autoprox.measuring.workers import Workers
 
 __all__ = [
     "MAX_SEED",
+    "MERGE_HOMES",
     "Augment",
     "BatchSize",
     "Bench",
@@ -22,6 +29,7 @@ __all__ = [
     "Datasets",
     "Device",
     "Epochs",
+    "GpusPerTask",
     "ImageRoot",
     "Json",
     "Labels",
@@ -29,9 +37,11 @@ __all__ = [
     "MeasuredOn",
     "Proxies",
     "ProxyText",
+    "Ray",
     "Resume",
     "RunDir",
     "Seed",
+    "ShardText",
     "Spaces",
     "Text",
     "Track",
@@ -39,8 +49,10 @@ __all__ = [
     "WorkerCount",
     "capture_settings",
     "emit_json",
+    "end_of_shard",
     "listed",
     "memo",
+    "pool",
     "result_kept",
 ]
 
@@ -130,6 +142,19 @@ WorkerCount = Annotated[
         help="Processes. Default: one a core; on a GPU one or two are best. Results do not depend on it.",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="auto|HOST:PORT",
+        help="Work on the nodes of a Ray cluster (extra ray): that of this machine, or by the address of its head; at most "
+        "--workers tasks at a time. Results do not depend on it.",
+    ),
+]
+GpusPerTask = Annotated[
+    float | None,
+    typer.Option("--gpus-per-task", help="With --ray and --device cuda: GPUs of a task, such as 0.25. Default: 1."),
+]
 MAX_SEED = 2**63 - 1
 """The largest that torch takes."""
 
@@ -139,6 +164,55 @@ RunDir = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir. Default: with the newest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
+
+
+ShardText = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do the I-th of N parts of the measuring or training alone, for machines that share nothing; the end says how "
+        "to join the parts.",
+    ),
+]
+MERGE_HOMES = "take them over with: autoprox cache merge HOME..., and give this command without --shard"
+
+
+@contextmanager
+def pool(workers: int | None, ray: str | None, device: str, gpus_per_task: float | None) -> Iterator[Workers]:
+    """What does the tasks of a command: processes of this machine, or the nodes of a Ray cluster.
+
+    Raises:
+        InputError: the options do not go together.
+        MissingError: there is no such cluster.
+    """
+    from autoprox.measuring.cluster import RayWorkers
+    from autoprox.measuring.workers import Workers
+
+    if ray is not None:
+        # Ray prints what its nodes suffer on standard output, which is for results alone
+        with redirect_stdout(StringIO()), RayWorkers(ray, workers, device, gpus_per_task) as nodes:
+            yield nodes
+    elif gpus_per_task is not None:
+        raise InputError("--gpus-per-task is for --ray; without it all tasks share the --device")
+    else:
+        with Workers(workers) as processes:
+            yield processes
+
+
+def end_of_shard(shard: Shard, what: str, place: Path, done: tuple[int, int], remedy: str, json: bool) -> None:
+    """Say what a part of some work has made, and what to do when all parts are done.
+
+    Args:
+        done: how much of `what` is there now, and how much the whole has.
+        remedy: what to do then, after "when all parts are done".
+    """
+    if json:
+        emit_json({"shard": str(shard), "done": done[0], "of": done[1], "path": str(place)})
+    else:
+        from autoprox.report import show
+
+        show(f"part {shard}: {done[0]} of {done[1]} {what} are in {place}; when all parts are done, {remedy}")
 
 
 def emit_json(content: dict[str, Any] | Sequence[Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,18 +35,29 @@ def rank(
     text: options.Text = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    ray: options.Ray = None,
+    gpus_per_task: options.GpusPerTask = None,
+    shard: options.ShardText = None,
     json: options.Json = False,
 ) -> None:
     """Say how well proxies rank trained architectures, beside parameter count, FLOPs and depth."""
+    from autoprox.api.ranking import measured_part
     from autoprox.api.ranking import rank as ranked
-    from autoprox.measuring.workers import Workers
+    from autoprox.measuring.shards import Shard
+    from autoprox.measuring.store import home_folder
     from autoprox.report import rank_tables, show
 
-    with Workers(workers) as pool:
-        found = ranked(
-            proxy, bench=bench or [], spaces=spaces, datasets=datasets, labels=labels, split=split.value,
-            batch_size=batch_size, seed=seed, data_root=data_root, augment=augment, text=text, device=device, workers=pool,
-        )  # fmt: skip
+    part = None if shard is None else Shard.parse(shard)
+    asked: dict[str, Any] = {
+        "bench": bench or [], "spaces": spaces, "datasets": datasets, "labels": labels, "split": split.value,
+        "batch_size": batch_size, "seed": seed, "data_root": data_root, "augment": augment, "text": text, "device": device,
+    }  # fmt: skip
+    with options.pool(workers, ray, device, gpus_per_task) as pool:
+        if part is not None:
+            done = measured_part(proxy, part, pool, **asked)
+            options.end_of_shard(part, "architectures", home_folder(), done, options.MERGE_HOMES, json)
+            return
+        found = ranked(proxy, workers=pool, **asked)
     if json:
         options.emit_json({"rows": list(found.rows), "proxies": list(found.proxies)})
     else:

@@ -9,9 +9,9 @@ from typing import Any
 import typer
 
 from autoprox.api import remembered
-from autoprox.api.remembered import remember, running
+from autoprox.api.remembered import recall_all, remember, running
 
-__all__ = ["recall", "remember", "running"]
+__all__ = ["recall", "recall_all", "remember", "running"]
 
 
 def recall(

@@ -23,6 +23,7 @@ from autoprox.files import write_json
 from autoprox.language.expression import complexity
 from autoprox.language.text import parse, to_text
 from autoprox.measuring.capture import batch_key
+from autoprox.measuring.shards import Shard
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.proxy import Proxy, load_proxy
 from autoprox.ranking.ceiling import ceilings_of
@@ -32,7 +33,7 @@ from autoprox.run_folder import RunFolder
 from autoprox.versions import versions
 from benchdata import Benchmark
 
-__all__ = ["BEST", "TEST_SCORES", "discover", "discovered"]
+__all__ = ["BEST", "TEST_SCORES", "discover", "discovered", "sample_part"]
 
 BEST, TEST_SCORES = "best.json", "test_scores.json"
 """Files of a finished run: the proxy, and its scores of the test architectures; the proxy is written last."""
@@ -97,6 +98,28 @@ def discovered(
         return None
     RunFolder(run_dir, "discover", {**settings.to_json(), **_problem(groups, settings, benchmarks, testing)}, True)
     return load_proxy(run_dir / BEST)
+
+
+def sample_part(
+    groups: Sequence[Group],
+    settings: DiscoverySettings,
+    shard: Shard,
+    *,
+    home: Path,
+    workers: Workers,
+    progress: Progress = silent,
+) -> tuple[int, int]:
+    """Take one part of the samples that `discover` takes before it evolves anything; how many networks, and of how many.
+
+    Arguments and errors as of `discover`.
+    """
+    settings.check()
+    _check(groups, PARTS)
+    fields = [field.part("discovery") for field in fields_of(groups, settings.capture)]
+    parts = [Field(f.group.take(shard.of(range(len(f.group.networks)))), f.settings) for f in fields]
+    Laboratory(home, workers, progress).sample([field for field in parts if field.group.networks], settings.words)
+    done, whole = [{network for field in some for network in field.group.networks} for some in (parts, fields)]
+    return len(done), len(whole)
 
 
 _SEEN = ("discovery", "selection")
@@ -230,7 +253,7 @@ class _Run:
         fields = [field.part("discovery") for field in self.fields]
         screens = self.laboratory.screens(fields, self.settings.words)
         orient = self.settings.fitness != "mean-abs"
-        return Judge([field.group for field in fields], screens, self.fitness, orient, self.workers.count)
+        return Judge([field.group for field in fields], screens, self.fitness, orient, self.workers.threads)
 
     def _engine(self, judge: Judge) -> Engine:
         rng = random.Random(self.settings.seed)

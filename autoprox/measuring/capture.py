@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -41,6 +42,7 @@ __all__ = [
     "block_features",
     "capture",
     "check_device",
+    "check_images",
     "check_text",
     "features_of",
     "grouped",
@@ -203,6 +205,15 @@ def check_device(name: str) -> None:
         raise InputError(
             f"device {clipped(name)!r} cannot be used: {reason}; expected cpu, cuda, cuda:1 or mps, and 'cpu' always works"
         ) from None
+
+
+def check_images(settings: CaptureSettings, key: str) -> None:
+    """MissingError where these settings, which had that key where the work was handed out, mean other images here."""
+    if settings.key() != key:
+        raise MissingError(
+            f"the images of {settings.dataset} in {settings.data_root} are others on {platform.node()} than where the command "
+            "was given; every machine needs the same files"
+        )
 
 
 def triples_of(names: Iterable[str]) -> list[Triple]:

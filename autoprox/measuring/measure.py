@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from autoprox.errors import InputError
 from autoprox.language.expression import Expression
 from autoprox.language.text import parse, to_text
-from autoprox.measuring.capture import CaptureSettings, Lacking, Network, Values, block_features
+from autoprox.measuring.capture import CaptureSettings, Lacking, Network, Values, block_features, check_images
 from autoprox.measuring.store import FeatureStore
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.spaces import get_space
@@ -22,8 +22,9 @@ BlockValues: TypeAlias = Mapping[Expression, Values]
 _WRITE_EVERY = 5.0  # seconds of work that an interruption may cost
 
 
-def _task(task: tuple[Network, tuple[str, ...], CaptureSettings]) -> dict[str, Any]:
-    network, texts, settings = task
+def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> dict[str, Any]:
+    network, texts, settings, key = task
+    check_images(settings, key)
     values = block_features(network, [parse(text) for text in texts], settings)
     return dict(zip(texts, values.values(), strict=True))
 
@@ -87,7 +88,7 @@ def _measured(
             known[network].update(found[names[network]])
             missing = tuple(text for text in wanted if text not in found[names[network]])
             if missing:
-                tasks.append((network, missing, part))
+                tasks.append((network, missing, part, keys[part]))
     pending: dict[str, dict[str, dict[str, Any]]] = {}
     written = time.monotonic()
 
@@ -99,7 +100,7 @@ def _measured(
     if tasks:
         progress(stage, 0, len(tasks))
     try:
-        for done, ((network, _, part), values) in enumerate(zip(tasks, workers.map(_task, tasks), strict=True), 1):
+        for done, ((network, _, part, _), values) in enumerate(zip(tasks, workers.map(_task, tasks), strict=True), 1):
             known[network].update(values)
             numbers = {text: value for text, value in values.items() if not isinstance(value, Lacking)}
             pending.setdefault(keys[part], {})[names[network]] = numbers

@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from autoprox.errors import InputError, MissingError
 from autoprox.files import replacing
 from autoprox.language.expression import Expression, kind, statistics, subexpressions
 from autoprox.language.text import to_text
-from autoprox.measuring.capture import CaptureSettings, Network, architecture_digest, capture, grouped
+from autoprox.measuring.capture import CaptureSettings, Network, architecture_digest, capture, check_images, grouped
 from autoprox.measuring.sampling import sampled
 from autoprox.measuring.spectra import remembered, singular_values
 from autoprox.measuring.tensors import Tensors, block_values
@@ -35,7 +35,7 @@ from autoprox.measuring.workers import Notice, Progress, Workers, silent
 from primitives.operators import OPERATORS, STRUCTURAL, Form
 from primitives.statistics import STATISTICS
 
-__all__ = ["ELEMENTS", "SAMPLES", "SPECTRAL_KINDS", "Screen", "take_samples"]
+__all__ = ["ELEMENTS", "SAMPLES", "SPECTRAL_KINDS", "Screen", "seal_of", "take_samples"]
 
 # Of each statistic of each block; see `sampling` for what they estimate well.
 ELEMENTS = 1024
@@ -97,17 +97,18 @@ def _singular_values(matrices: Sequence[Tensor], name: str, known: dict[int, Ten
     return torch.cat([known[id(matrix)] for matrix in matrices])
 
 
-def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> None:
-    network, names, settings, path = task
+def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> tuple[Network, bytes]:
+    """The content of a network's file; whoever hands out the work writes it, since the home folder is there alone."""
+    network, names, settings, key = task
+    check_images(settings, key)
     blocks = capture(network, names, settings)
     rows = []
     for i, block in enumerate(blocks):
         rows.append(_sample_block(block, names, f"{settings.seed}|{network[0]}|{i}"))
         blocks[i] = {}  # frees the block's tensors
     table = {part: torch.stack([row[part] for row in rows]) for part in rows[0]}
-    with replacing(Path(path)) as temporary:
-        # one key of metadata: several would have no order, and the file not always the same bytes
-        save_file(table, temporary, metadata={"kept": json.dumps([names, _seal(table)])})
+    # one key of metadata: several would have no order, and the file not always the same bytes
+    return network, save(table, metadata={"kept": json.dumps([names, _seal(table)])})
 
 
 def _seal(table: Mapping[str, Tensor]) -> str:
@@ -136,19 +137,21 @@ def take_samples(
         MissingError: the folder cannot be written.
     """
     wanted = tuple(sorted(names))
-    key = hashlib.sha256(f"{_GENERATION}|{ELEMENTS}|{settings.key()}|{wanted}".encode()).hexdigest()[:24]
-    place = folder / key
+    key = settings.key()
+    place = folder / hashlib.sha256(f"{_GENERATION}|{ELEMENTS}|{key}|{wanted}".encode()).hexdigest()[:24]
     try:
         place.mkdir(parents=True, exist_ok=True)
         paths = {network: place / f"{architecture_digest(network)}.safetensors" for network in networks}
         missing = [network for network, path in paths.items() if not _has(path, wanted)]
-        tasks = [(network, wanted, settings, str(paths[network])) for network in missing]
+        tasks = [(network, wanted, settings, key) for network in missing]
         if damaged := sum(paths[network].exists() for network in missing):
             text = f"the samples of {damaged} of {len(paths)} networks in {place} are damaged; they are measured again"
             warnings.warn(text, Notice, stacklevel=2)
         if tasks:
             progress("sample", 0, len(tasks))
-        for done, _ in enumerate(workers.map(_task, tasks), 1):
+        for done, (network, content) in enumerate(workers.completed(_task, tasks), 1):
+            with replacing(paths[network]) as temporary:
+                temporary.write_bytes(content)
             progress("sample", done, len(tasks))
     except (OSError, SafetensorError) as error:
         raise MissingError(
@@ -159,13 +162,25 @@ def take_samples(
 
 
 def _has(path: Path, names: Sequence[str]) -> bool:
+    sound = _sound(path)
+    return sound is not None and set(names) <= sound[0]
+
+
+def seal_of(path: Path) -> str | None:
+    """By which equal numbers are known; None where the file's numbers are not those that were written."""
+    sound = _sound(path)
+    return None if sound is None else sound[1]
+
+
+def _sound(path: Path) -> tuple[set[str], str] | None:
+    """The names of the statistics and the checksum of a file that is as it was written."""
     try:
         with safe_open(path, "pt") as file:
             kept, seal = json.loads((file.metadata() or {}).get("kept", "[[], null]"))
             table = {part: file.get_tensor(part) for part in file.keys()}  # noqa: SIM118 - not a dict
-        return set(names) <= set(kept) and seal == _seal(table)
+        return (set(kept), seal) if seal == _seal(table) else None
     except (OSError, SafetensorError, TypeError, ValueError):
-        return False
+        return None
 
 
 class Screen:

@@ -11,8 +11,11 @@ import sqlite3
 import sys
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,7 @@ import numpy as np
 from autoprox.measuring.database import Database
 from autoprox.measuring.workers import Notice
 
-__all__ = ["DAMAGED", "MEMO", "FeatureStore", "home_folder"]
+__all__ = ["DAMAGED", "FORMAT", "MEMO", "FeatureStore", "Merged", "home_folder"]
 
 Values = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -34,8 +37,10 @@ DAMAGED = "features-damaged.sqlite"
 # Raise when a change of the code changes the numbers: older entries are then never read again.
 _GENERATION = 1
 
+_MERGED = 1000  # numbers in one transaction
 _ASKED = 500  # networks in one question; SQLite allows a thousand in every version
-_FORMAT = 1  # of these tables; in format 0 the numbers had no checksums
+FORMAT = 1
+"""Of these tables; in format 0 the numbers had no checksums."""
 _SCHEMA = """
 CREATE TABLE networks (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
 CREATE TABLE features (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
@@ -56,6 +61,24 @@ def home_folder() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "autoprox"
 
 
+@dataclass(frozen=True)
+class Merged:
+    """What became of entries of another home: taken over, known here, in conflict with what is here, or damaged there."""
+
+    taken: int = 0
+    known: int = 0
+    conflicts: int = 0
+    damaged: int = 0
+
+    def __add__(self, other: Merged) -> Merged:
+        return Merged(
+            self.taken + other.taken,
+            self.known + other.known,
+            self.conflicts + other.conflicts,
+            self.damaged + other.damaged,
+        )
+
+
 class FeatureStore:
     """Block values by (network, feature text), under one settings key.
 
@@ -67,7 +90,7 @@ class FeatureStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = Database(path, "memo of measured features", DAMAGED, _FORMAT, _bring_up)
+        self._file = Database(path, "memo of measured features", DAMAGED, FORMAT, _bring_up)
 
     def close(self) -> None:
         self._db.close()
@@ -126,6 +149,39 @@ class FeatureStore:
 
         if not self._file.does(keep, "BEGIN IMMEDIATE"):
             self._file.does(keep, "BEGIN IMMEDIATE")  # in a new file
+
+    def merge(self, rows: Iterable[tuple[object, object, object]]) -> Merged:
+        """Keep (network, feature, sealed numbers) of another memo, as far as they are sound and not known here."""
+        total, remaining = Merged(), iter(rows)
+        while some := list(islice(remaining, _MERGED)):
+            found: list[Merged] = []
+            keep = partial(self._merge, some, found)
+            if not self._file.does(keep, "BEGIN IMMEDIATE"):
+                self._file.does(keep, "BEGIN IMMEDIATE")  # in a new file
+            total += found[-1]
+        return total
+
+    def _merge(self, rows: Iterable[tuple[object, object, object]], found: list[Merged]) -> None:
+        counts: Counter[str] = Counter()
+        for row in rows:
+            counts[self._merge_one(*row)] += 1
+        found.append(Merged(**counts))
+
+    def _merge_one(self, network: object, feature: object, sealed: object) -> str:
+        """What became of it, as `Merged` calls it."""
+        try:
+            names = [name.decode() for name in (network, feature) if isinstance(name, bytes)]
+            theirs = _unsealed(names[0], names[1], sealed)
+        except (UnicodeDecodeError, IndexError):
+            return "damaged"
+        if theirs is None:
+            return "damaged"
+        column, row = self._id("networks", names[0]), self._id("features", names[1])
+        for _, own in self._rows_of(row, [] if column is None else [column]):
+            if (ours := _unsealed(names[0], names[1], own)) is not None:
+                return "known" if ours.tobytes() == theirs.tobytes() else "conflicts"
+        self._db.execute("INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)", (row, column, sealed))
+        return "taken"
 
     def contents(self) -> tuple[int, int, int]:
         """How many networks it knows, how many features of them in all, and its bytes."""

@@ -2,7 +2,7 @@
 
 A process that dies (kill -9, lack of memory) takes one task with it. That task is done once more, with nothing beside it, and
 is given up if its process dies again; the others go on. Work in this process (one worker, or a single short task) cannot
-survive such a death.
+survive such a death. `measuring.cluster` has the same for nodes.
 """
 
 from __future__ import annotations
@@ -14,16 +14,30 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from heapq import heappop, heappush
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from threading import Thread
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped
 
-__all__ = ["Notice", "Progress", "Workers", "silent"]
+__all__ = [
+    "DONE",
+    "LOST",
+    "RAISED",
+    "TOLD",
+    "Answer",
+    "Loss",
+    "Notice",
+    "Progress",
+    "Workers",
+    "silent",
+    "single_thread",
+    "tell",
+]
 
 T = TypeVar("T")
 Task = TypeVar("Task")
@@ -40,11 +54,41 @@ class Notice(UserWarning):
     """What a user should know although the work goes on; the command line shows it on standard error."""
 
 
+Answer: TypeAlias = tuple[str, Any]
+"""Of a task: a notice of it (``TOLD``), its result (``DONE``), its error (``RAISED``) or the `Loss` of it (``LOST``)."""
+
+TOLD, DONE, RAISED, LOST = "told", "done", "raised", "lost"
+_READY = "ready", None
+
+
+class Loss(NamedTuple):
+    """What took a task with it.
+
+    Attributes:
+        what: such as "a worker process".
+        fate: how that ended, such as "was killed by SIGKILL".
+        alone: whether the task may be to blame, so that it has nothing beside it when it is done once more.
+        ready: whether the process had started at all.
+    """
+
+    what: str
+    fate: str
+    alone: bool = True
+    ready: bool = True
+
+
 class Workers:
     """A pool of ``count`` processes, started when they are needed; with one worker the tasks run in this process.
 
     A task that is a tuple is called by its first element where the user is told about it.
     """
+
+    local = True
+    """Whether the tasks run on this machine, and take its memory."""
+
+    lost_twice = "two worker processes died at"
+    remedy = "use fewer --workers or a smaller --batch-size, and --resume what was running"
+    """What is said of a task that was lost twice, before its name, and what to do."""
 
     def __init__(self, count: int | None = None) -> None:
         self.count = (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) or 1
@@ -55,7 +99,12 @@ class Workers:
         self._idle: list[_Worker] = []
         self._busy: dict[Any, _Worker] = {}  # by connection
 
-    def __enter__(self) -> Workers:
+    @property
+    def threads(self) -> int:
+        """How many threads the caller itself may use; what they do must not depend on it."""
+        return self.count
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -80,7 +129,7 @@ class Workers:
         Raises:
             MissingError: a task was given up and there is no ``lost``, or no process can be started.
         """
-        if self.count == 1 or (len(tasks) <= 1 and not self._idle):  # to start a process takes seconds
+        if self.local and (self.count == 1 or (len(tasks) <= 1 and not self._idle)):  # to start a process takes seconds
             yield from _here(function, tasks)
             return
         early: dict[int, T] = {}
@@ -98,7 +147,7 @@ class Workers:
         lost: Callable[[Task, str], T] | None = None,
     ) -> Iterator[T]:
         """Yield function(task) as soon as each ends, in any order; otherwise as `map` does."""
-        if self.count == 1:
+        if self.local and self.count == 1:
             yield from _here(function, tasks)
             return
         for _, result in self._each(function, tasks, lost, ahead=len(tasks)):
@@ -108,51 +157,71 @@ class Workers:
         self, function: Callable[[Task], T], tasks: Sequence[Task], lost: Callable[[Task, str], T] | None, ahead: int
     ) -> Iterator[tuple[int, T]]:
         """(index, result) as tasks end; see `_Agenda` for ``ahead``."""
-        agenda = _Agenda(len(tasks), self.count, ahead)
-        mine: dict[Any, int] = {}  # {connection: index} of what is being done
+        agenda = _Agenda(len(tasks), ahead)
+        mine: dict[Any, int] = {}  # {place: index} of what is being done
         ended: list[tuple[int, T]] = []
         try:
             while True:
-                for index in agenda.begin():
+                for index in agenda.begin(self.count):
                     mine[self._give(function, tasks[index])] = index
                 yield from ended  # the processes are at work meanwhile
                 ended.clear()
                 if not mine:
                     return
-                for connection in wait(list(mine)):
-                    worker = self._busy[connection]
-                    answer = worker.answer()
-                    if answer == _READY:
+                for place, (kind, content) in self._answers(list(mine)):
+                    if kind == TOLD:
+                        tell(content)
                         continue
-                    if answer is not None and answer[0] == _TOLD:
-                        _tell(answer[1])
-                        continue
-                    index = mine.pop(connection)
-                    self._take_back(worker, alive=answer is not None)
-                    if answer is None and agenda.again(index):
-                        _tell(f"a worker process {worker.fate} at {_name(tasks[index])}; that is done once more, alone")
+                    index = mine.pop(place)
+                    if kind == LOST and agenda.again(index, content.alone):
+                        again = "that is done once more" + ", alone" * content.alone
+                        tell(f"{content.what} {content.fate} at {_name(tasks[index])}; {again}")
                         continue
                     agenda.end(index)
-                    if answer is None:
-                        ended.append((index, _given_up(worker, tasks[index], lost)))
-                    elif answer[0] == _RAISED:
+                    if kind == LOST:
+                        ended.append((index, self._given_up(content, tasks[index], lost)))
+                    elif kind == RAISED:
                         yield from ended
-                        raise answer[1]
+                        raise content
                     else:
-                        ended.append((index, answer[1]))
+                        ended.append((index, content))
         finally:
-            for connection in mine:  # nobody waits for these any more
-                if connection in self._busy:
-                    self._take_back(self._busy[connection], alive=False)
+            self._drop(list(mine))
+
+    def _given_up(self, loss: Loss, task: Task, lost: Callable[[Task, str], T] | None) -> T:
+        last = f"the last one {loss.fate}, most often for lack of memory"
+        if not loss.ready:
+            raise MissingError(f"worker processes cannot be started: {last}; {self.remedy}")
+        if lost is None:
+            raise MissingError(f"{self.lost_twice} {_name(task)}: {last}; {self.remedy}")
+        reason = f"{self.lost_twice} it: {last}"
+        tell(f"{_name(task)} is left out: {reason}")
+        return lost(task, reason)
 
     def _give(self, function: Callable[[Task], T], task: Task) -> Any:
-        """Have a free process begin a task; the connection that its answers come through."""
+        """Have a free process begin a task; the place that its answers come from: a connection."""
         while self._idle and not self._idle[-1].process.is_alive():
             self._idle.pop().end()
         worker = self._idle.pop() if self._idle else _Worker()
         self._busy[worker.connection] = worker
         worker.give(function, task)
         return worker.connection
+
+    def _answers(self, places: Sequence[Any]) -> Iterator[tuple[Any, Answer]]:
+        """Wait until something is to be heard from some of the places, and pass it on."""
+        for connection in wait(places):
+            worker = self._busy[connection]
+            answer = worker.answer()
+            if answer[0] in (DONE, RAISED, LOST):
+                self._take_back(worker, alive=answer[0] != LOST)
+            if answer != _READY:
+                yield connection, answer
+
+    def _drop(self, places: Sequence[Any]) -> None:
+        """End what nobody waits for any more."""
+        for connection in places:
+            if connection in self._busy:
+                self._take_back(self._busy[connection], alive=False)
 
     def _take_back(self, worker: _Worker, alive: bool) -> None:
         del self._busy[worker.connection]
@@ -163,37 +232,46 @@ class Workers:
 
 
 class _Agenda:
-    """What may begin: tasks in order, at most ``count`` at a time, none ``ahead`` or more beyond the first that is not done;
-    a task whose process died has to be alone, since it may have been another one that took the memory."""
+    """What may begin: tasks in order, none ``ahead`` or more beyond the first that is not done; a task that is to blame for its
+    loss has to be alone, since it may have been another one that took the memory."""
 
-    def __init__(self, total: int, count: int, ahead: int) -> None:
-        self._total, self._count, self._ahead = total, count, ahead
-        self._next = 0
+    def __init__(self, total: int, ahead: int) -> None:
+        self._ahead = ahead
+        self._todo = list(range(total))  # a heap
         self._underway: set[int] = set()
-        self._again: deque[int] = deque()
-        self._died: set[int] = set()
+        self._lost: set[int] = set()  # once
+        self._alone: deque[int] = deque()
 
-    def begin(self) -> list[int]:
-        if self._again or self._underway & self._died:
-            chosen = [self._again.popleft()] if self._again and not self._underway else []
+    def begin(self, count: int) -> list[int]:
+        """Those that begin now, so that at most ``count`` are under way."""
+        chosen: list[int] = []
+        if self._alone:
+            if not self._underway:
+                chosen.append(self._alone[0])
         else:
-            first = min(self._underway, default=self._next)
-            room = min(self._count - len(self._underway), first + self._ahead - self._next, self._total - self._next)
-            chosen = list(range(self._next, self._next + room))
-            self._next += len(chosen)
+            while self._todo and len(self._underway) + len(chosen) < count:
+                first = min((*self._underway, *chosen, self._todo[0]))
+                if self._todo[0] >= first + self._ahead:
+                    break
+                chosen.append(heappop(self._todo))
         self._underway.update(chosen)
         return chosen
 
     def end(self, index: int) -> None:
         self._underway.remove(index)
+        if index in self._alone:
+            self._alone.remove(index)
 
-    def again(self, index: int) -> bool:
-        """Whether a task whose process died is done once more."""
-        if index in self._died:
+    def again(self, index: int, alone: bool) -> bool:
+        """Whether a task that was lost is done once more."""
+        if index in self._lost:
             return False
         self._underway.remove(index)
-        self._died.add(index)
-        self._again.append(index)
+        self._lost.add(index)
+        if alone:
+            self._alone.append(index)
+        else:
+            heappush(self._todo, index)
         return True
 
 
@@ -213,13 +291,13 @@ class _Worker:
         with suppress(ConnectionError):  # it has died, and `answer` says so
             self.connection.send((function, task))
 
-    def answer(self) -> tuple[str, Any] | None:
-        """What the process says next; None where it has died."""
+    def answer(self) -> Answer:
+        """What the process says next."""
         try:
-            answer: tuple[str, Any] = self.connection.recv()
+            answer: Answer = self.connection.recv()
         except (EOFError, OSError):
             self.process.join(_PATIENCE)  # until it can say how it ended
-            return None
+            return LOST, Loss("a worker process", self._fate, ready=self.ready)
         self.ready = True
         return answer
 
@@ -229,13 +307,12 @@ class _Worker:
         self.process.join()
 
     @property
-    def fate(self) -> str:
+    def _fate(self) -> str:
         """How the process ended."""
         code = self.process.exitcode or 0
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-_READY, _TOLD, _RAISED, _DONE = ("ready", None), "told", "raised", "done"
 _PATIENCE = 5.0  # seconds
 
 
@@ -243,20 +320,20 @@ def _serve(connection: Connection) -> None:
     """Answer tasks until the parent closes the connection; runs in a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     Thread(target=_end_with_parent, daemon=True).start()
-    _single_thread()
+    single_thread()
     _notices_to(connection)
     connection.send(_READY)
     with suppress(EOFError, ConnectionError):  # nobody listens any more
         while True:
             function, task = connection.recv()
             try:
-                connection.send((_DONE, function(task)))
+                connection.send((DONE, function(task)))
             except Exception as error:
                 error.add_note(traceback.format_exc())  # the traceback itself cannot be sent
                 try:
-                    connection.send((_RAISED, error))
+                    connection.send((RAISED, error))
                 except Exception:  # an error that cannot be sent as it is
-                    connection.send((_RAISED, RuntimeError(f"{type(error).__name__}: {error}")))
+                    connection.send((RAISED, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
 def _notices_to(connection: Connection) -> None:
@@ -266,7 +343,7 @@ def _notices_to(connection: Connection) -> None:
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, Notice):
             with suppress(ConnectionError):  # nobody listens any more
-                connection.send((_TOLD, str(message)))
+                connection.send((TOLD, str(message)))
         else:
             usual(message, category, *place, **more)
 
@@ -282,7 +359,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _single_thread() -> None:
+def single_thread() -> None:
+    """Results must not depend on how many cores there are."""
     import torch
 
     torch.set_num_threads(1)
@@ -303,21 +381,8 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _here(function: Callable[[Task], T], tasks: Sequence[Task]) -> Iterator[T]:
-    _single_thread()
+    single_thread()
     yield from map(function, tasks)
-
-
-def _given_up(worker: _Worker, task: Task, lost: Callable[[Task, str], T] | None) -> T:
-    advice = (
-        "most often for lack of memory; use fewer --workers or a smaller --batch-size, and --resume what was running"
-    )
-    if not worker.ready:
-        raise MissingError(f"worker processes cannot be started: the last one {worker.fate}, {advice}")
-    if lost is None:
-        raise MissingError(f"two worker processes died at {_name(task)}: the last one {worker.fate}, {advice}")
-    reason = f"two worker processes died at it: the last one {worker.fate}, most often for lack of memory"
-    _tell(f"{_name(task)} is left out: {reason}")
-    return lost(task, reason)
 
 
 def _name(task: object) -> str:
@@ -325,5 +390,6 @@ def _name(task: object) -> str:
     return clipped(" ".join(map(str, first)) if isinstance(first, tuple) else first)
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """Give the user a `Notice`."""
     warnings.warn(text, Notice, stacklevel=3)

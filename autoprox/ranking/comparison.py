@@ -14,6 +14,7 @@ from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, features
 from autoprox.measuring.capture import CaptureSettings, settings_for
 from autoprox.measuring.measure import measured_where_possible
+from autoprox.measuring.shards import Shard
 from autoprox.measuring.store import FeatureStore
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.evaluation import Invalid, Population
@@ -24,7 +25,16 @@ from autoprox.ranking.assessment import Assessor
 from autoprox.ranking.evidence import Evidence
 from autoprox.ranking.problem import Group
 
-__all__ = ["SPLITS", "Comparison", "Row", "compare", "labelled", "measured_population", "with_baselines"]
+__all__ = [
+    "SPLITS",
+    "Comparison",
+    "Row",
+    "compare",
+    "labelled",
+    "measure_part",
+    "measured_population",
+    "with_baselines",
+]
 
 SPLITS = ("all", "test")
 _LEAST = 3  # labels that rank statistics need
@@ -87,12 +97,7 @@ def compare(
     Raises:
         InputError: an unknown split, or fewer than three labelled architectures.
     """
-    if split not in SPLITS:
-        raise InputError(f"the split is {split!r}; expected one of {', '.join(SPLITS)}")
-    asked = with_baselines(proxies)
-    expressions = [canonical(proxy.expression) for proxy in asked]
-    wanted = list(dict.fromkeys(feature for e in expressions for feature in features(e)))
-    parts = [labelled(whole.part("test") if split == "test" else whole, split) for whole in groups]
+    asked, expressions, wanted, parts = _asked(groups, proxies, split)
     scores = [_scores(group, expressions, wanted, settings, memo, workers, progress) for group in parts]
     assessor = Assessor(parts, seed=seed, resamples=resamples)
     rows: list[Row] = []
@@ -117,6 +122,38 @@ def compare(
                     params = group.numbers["params"]
                     rows.append(head | _figures(column[dataset], labels, params, seed, resamples))
     return Comparison(rows, evidence)
+
+
+def measure_part(
+    groups: Sequence[Group],
+    proxies: Sequence[Proxy],
+    settings: CaptureSettings,
+    memo: Path,
+    workers: Workers,
+    shard: Shard,
+    *,
+    split: str = "all",
+    progress: Progress = silent,
+) -> tuple[int, int]:
+    """Measure one part of the architectures that `compare` measures, into the memo; how many, and of how many."""
+    _, _, wanted, parts = _asked(groups, proxies, split)
+    shards = [group.take(shard.of(range(len(group.networks)))) for group in parts]
+    for group in shards:
+        for chosen in dict.fromkeys(settings_for(settings, dataset) for dataset in group.labels):
+            measured_population(group, wanted, chosen, memo, workers, progress)
+    return sum(len(group.networks) for group in shards), sum(len(group.networks) for group in parts)
+
+
+def _asked(
+    groups: Sequence[Group], proxies: Sequence[Proxy], split: str
+) -> tuple[list[Proxy], list[Expression], list[Expression], list[Group]]:
+    """Proxies with the baselines, their canonical forms, the features of all of them, and what they are measured on."""
+    if split not in SPLITS:
+        raise InputError(f"the split is {split!r}; expected one of {', '.join(SPLITS)}")
+    asked = with_baselines(proxies)
+    expressions = [canonical(proxy.expression) for proxy in asked]
+    wanted = list(dict.fromkeys(feature for e in expressions for feature in features(e)))
+    return asked, expressions, wanted, [labelled(g.part("test") if split == "test" else g, split) for g in groups]
 
 
 def _scores(

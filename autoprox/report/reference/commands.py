@@ -42,6 +42,9 @@ def _commands(group: typer.Typer, path: tuple[str, ...]) -> Iterator[tuple[tuple
             yield (*path, command.name or command.callback.__name__), command.callback
     for inner in group.registered_groups:
         if inner.typer_instance is not None:
+            alone = inner.typer_instance.registered_callback  # what the name of the group does without another word
+            if alone is not None and alone.callback is not None:
+                yield (*path, str(inner.name)), alone.callback
             yield from _commands(inner.typer_instance, (*path, str(inner.name)))
 
 
