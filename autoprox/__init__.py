@@ -16,13 +16,27 @@ if TYPE_CHECKING:
     from autoprox.api.discovering import discover
     from autoprox.api.explaining import explain
     from autoprox.api.ranking import rank
+    from autoprox.api.registering import forget, register_operator, register_space
     from autoprox.api.scoring import score
     from autoprox.api.searching import search
     from autoprox.api.training import train
     from autoprox.measuring.workers import silent
     from autoprox.proxies.proxy import Proxy
 
-__all__ = ["Proxy", "__version__", "discover", "explain", "rank", "score", "search", "silent", "train"]
+__all__ = [
+    "Proxy",
+    "__version__",
+    "discover",
+    "explain",
+    "forget",
+    "rank",
+    "register_operator",
+    "register_space",
+    "score",
+    "search",
+    "silent",
+    "train",
+]
 
 __version__ = "0.1.0"
 
@@ -39,6 +53,9 @@ _HOMES = {
     "discover": "autoprox.api.discovering",
     "explain": "autoprox.api.explaining",
     "rank": "autoprox.api.ranking",
+    "forget": "autoprox.api.registering",
+    "register_operator": "autoprox.api.registering",
+    "register_space": "autoprox.api.registering",
     "score": "autoprox.api.scoring",
     "search": "autoprox.api.searching",
     "silent": "autoprox.measuring.workers",

@@ -9,9 +9,21 @@ from torch import Tensor
 
 from primitives import functions as f
 from primitives import weighted as w
-from primitives.operator import DOWN, LEVELS, STRUCTURAL, Form, Operator, OperatorError, build_table
+from primitives.operator import DOWN, LEVELS, STRUCTURAL, Form, Operator, OperatorError, build_table, check_operator
 
-__all__ = ["DOWN", "LEVELS", "OPERATORS", "STRUCTURAL", "Form", "Operator", "OperatorError", "build_table"]
+__all__ = [
+    "BUILT_IN",
+    "DOWN",
+    "LEVELS",
+    "OPERATORS",
+    "STRUCTURAL",
+    "Form",
+    "Operator",
+    "OperatorError",
+    "add_operator",
+    "build_table",
+    "drop_operator",
+]
 
 # Auto-Prox (Wei et al., AAAI 2024, doi 10.1609/aaai.v38i14.29511) names the primitives; how they treat zero and
 # negative numbers is known from the sibling code LPZero (github.com/pprp/LPZero, lpzero/operators).
@@ -231,3 +243,25 @@ _TABLE: Final = (
 
 
 OPERATORS: Final[dict[str, Operator]] = build_table(_TABLE)
+
+BUILT_IN: Final = tuple(OPERATORS)
+"""Operators that are always there; `add_operator` adds others, which what is kept on disk for all runs must not depend on."""
+
+
+def add_operator(operator: Operator) -> None:
+    """Add an operator to the table of this process, checked as the built-in ones are.
+
+    Raises:
+        OperatorError: the record is wrong, or there is an operator of that name.
+    """
+    if operator.name in OPERATORS:
+        raise OperatorError(f"operator {operator.name!r} is in the table already")
+    check_operator(operator)
+    OPERATORS[operator.name] = operator
+
+
+def drop_operator(name: str) -> None:
+    """Undo `add_operator`; OperatorError for one that is built in."""
+    if name in BUILT_IN:
+        raise OperatorError(f"operator {name!r} is built in")
+    OPERATORS.pop(name, None)

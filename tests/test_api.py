@@ -15,7 +15,6 @@ import torch
 
 import autoprox
 from autoprox.api.remembered import changed
-from autoprox.cli import run
 from autoprox.errors import InputError, InterruptedRunError, MissingError
 from tests.commands import Captured, prints
 
@@ -44,6 +43,21 @@ def searched_once(sampled_home: str, tmp_path_factory: pytest.TempPathFactory) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOPROX_HOME", sampled_home)
         return searched(out=folder / "arch.json", run_dir=folder / "run")
+
+
+@pytest.fixture(scope="session")
+def discovered_once(sampled_home: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One discovery for all tests that need what it finds, and what it told on the way."""
+    folder = tmp_path_factory.mktemp("discovery")
+    told: list[tuple[str, int, int]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOPROX_HOME", sampled_home)
+        patch.delenv("AUTOPROX_BENCHMARKS", raising=False)
+        found = autoprox.discover(
+            **SMALL, evaluations=150, workers=1, run_dir=folder / "run", out=folder / "best.json",
+            progress=lambda *step: told.append(step),
+        )  # fmt: skip
+    return found, told
 
 
 class Balanced(HTMLParser):
@@ -112,48 +126,43 @@ def test_every_option_of_a_command_is_an_argument() -> None:
             assert arguments[name].default == (str(default) if isinstance(default, Path) else default), name
 
 
-def test_discovery_is_that_of_the_command(here: Path, capsys: Captured) -> None:
-    told: list[tuple[str, int, int]] = []
-    found = autoprox.discover(
-        **SMALL, evaluations=150, workers=1, run_dir="run", progress=lambda *step: told.append(step)
-    )
+def test_a_discovery_reads_well(discovered_once: Any) -> None:
+    found, told = discovered_once
     assert told
-    assert (found.out, found.run_dir) == (Path("best.json"), Path("run"))
-    asked = ["discover", "--spaces", "pit-nano", "--datasets", "digits", "--evaluations", "150", "--workers", "1"]
-    command = prints(capsys, [*asked, "--out", "other.json"])
-    assert command["expression"] == found.proxy.text
-    assert command["metrics"] == found.proxy.metrics
-    assert command["summary"] == found.summary
-
+    assert (found.out.name, found.run_dir.name) == ("best.json", "run")
     assert str(found).startswith(f"Discovered: {found.proxy.text}\n- ")
     assert rows_of(found) == 1 + len(found.records) == 3  # a heading, one data set, and the means
-    loaded = autoprox.Proxy.load("best.json")
+    assert found.verdict[0].text in str(found)
+    assert found.evidence["pit-nano"]["digits"]["kendall"] == found.records[0]["kendall"]
+    loaded = autoprox.Proxy.load(found.out)
     assert (loaded.expression, loaded.metrics) == (found.proxy.expression, found.proxy.metrics)
     assert repr(loaded).startswith(f"Proxy({loaded.text!r}, tau ")
     assert "on test [" in repr(loaded)
     assert "def score(" in loaded.export()
 
 
-def test_a_stopped_run_goes_on_as_it_was_asked_for(here: Path) -> None:
-    whole = autoprox.discover(
-        **SMALL, evaluations=250, seed=3, workers=1, run_dir="a", out="a.json", progress=autoprox.silent
-    )
+def test_a_stopped_discovery_goes_on_by_the_command_as_it_was_asked_for(discovered_once: Any, capsys: Captured) -> None:
+    whole, _ = discovered_once
     with pytest.raises(InterruptedRunError, match="--resume"):
         autoprox.discover(
-            **SMALL,
-            evaluations=250,
-            seed=3,
-            workers=1,
-            run_dir="b",
-            out="b.json",
-            progress=autoprox.silent,
-            stop=lambda: True,
+            **SMALL, evaluations=150, workers=1, run_dir="b", out="b.json", progress=autoprox.silent, stop=lambda: True
         )
-    again = autoprox.discover(resume=True, run_dir="b", workers=1, progress=autoprox.silent)
+    with pytest.raises(InputError, match="has seed = 0, now 4 is asked for"):
+        autoprox.discover(resume=True, run_dir="b", seed=4, workers=1, progress=autoprox.silent)
+    again = prints(capsys, ["discover", "--resume", "--run-dir", "b", "--workers", "1"])
+    assert again["out"] == "b.json"
+    assert again["expression"] == whole.proxy.text
+    assert again["metrics"] == whole.proxy.metrics
+    assert again["verdict"] == [finding.to_json() for finding in whole.verdict]
+    assert again["summary"] == whole.summary
+
+
+def test_a_stopped_search_goes_on_as_it_was_asked_for(searched_once: Any) -> None:
+    with pytest.raises(InterruptedRunError, match="--resume"):
+        searched(run_dir="b", out="b.json", stop=lambda: True)
+    again = autoprox.search(resume=True, run_dir="b", workers=1, progress=autoprox.silent)
     assert again.out == Path("b.json")
-    assert again.proxy.metrics == whole.proxy.metrics
-    with pytest.raises(InputError, match="has seed = 3, now 4 is asked for"):
-        autoprox.discover(resume=True, run_dir="b", seed=4, workers=1)
+    assert (again.architecture, again.records) == (searched_once.architecture, searched_once.records)
 
 
 def test_ranking_is_that_of_the_command(capsys: Captured) -> None:
@@ -204,11 +213,18 @@ def test_a_found_proxy_is_searched_with_where_it_was_found() -> None:
     assert found.found.space == "autoformer-nano"
 
 
-def test_training(here: Path) -> None:
-    found = searched()
-    trained = autoprox.train(found.out, "digits", epochs=1, out="trained", progress=autoprox.silent)
+def test_training(here: Path, searched_once: Any) -> None:
+    trained = autoprox.train(searched_once.out, "digits", epochs=1, out="trained", progress=autoprox.silent)
     assert 0 <= trained.test_accuracy <= 100
     assert json.loads((here / "trained" / "training.json").read_text())["test_accuracy"] == trained.test_accuracy
+
+
+def test_an_explanation_is_that_of_the_command(capsys: Captured) -> None:
+    found = autoprox.explain("depth * width", **SMALL, workers=1, progress=autoprox.silent)
+    asked = ["explain", "depth * width", "--spaces", "pit-nano", "--datasets", "digits", "--workers", "1"]
+    assert prints(capsys, asked) == found.to_json()
+    assert "the score is" in str(found)
+    assert rows_of(found) == 1 + len(found.records)
 
 
 @pytest.mark.parametrize(
@@ -254,11 +270,6 @@ def test_what_a_caller_has_set() -> None:
         "space",
         "batch_size",
     ]
-
-
-def test_the_command_goes_on_with_a_run_of_the_library() -> None:
-    autoprox.discover(**SMALL, evaluations=60, workers=1, run_dir="run", progress=autoprox.silent)
-    assert run(["discover", "--resume", "--run-dir", "run", "--workers", "1"]) == 0
 
 
 class Layers(torch.nn.Module):

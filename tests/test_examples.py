@@ -9,10 +9,14 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "examples"
 PROMISES = {
+    "custom_operator.py": "there is no operator 'softsign'",
+    "custom_space.py": "logits of shape (1, 10)",
+    "own_images.py": "test accuracy after 3 epochs",
     "quickstart.py": "test accuracy after one epoch",
     "rank_proxies.py": "sum(l2(proj.weight))",
     "score_timm_models.py": "so there is no map of tokens",
     "score_your_model.py": "deep ",
+    "search_bert.py": "on synthetic tokens: ",
     "search_within_a_budget.py": "M parameters, score",
 }
 
@@ -22,13 +26,14 @@ def test_every_example_is_listed() -> None:
 
 
 @pytest.mark.parametrize("name", PROMISES)
-def test_example(name: str, tmp_path: Path) -> None:
+def test_example(name: str, tmp_path: Path, sampled_home: str) -> None:
     start = [str(FOLDER / name)]
     if name == "score_timm_models.py":  # also where torchvision was built for another torch
         start = ["-c", f"import runpy, tests.libraries; runpy.run_path({start[0]!r})"]
     done = subprocess.run(
         [sys.executable, "-W", "error", *start],
-        capture_output=True, text=True, cwd=tmp_path, check=False, env={**os.environ, "PYTHONPATH": str(FOLDER.parent)},
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+        env={**os.environ, "PYTHONPATH": str(FOLDER.parent), "AUTOPROX_HOME": sampled_home},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert PROMISES[name] in done.stdout

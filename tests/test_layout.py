@@ -22,6 +22,7 @@ ROWS = {
     "autoprox.export": 2,
     "autoprox.files": 2,
     "autoprox.language": 2,
+    "autoprox.registrations": 2,
     "autoprox.run_folder": 2,
     "autoprox.spaces": 2,
     "autoprox.versions": 2,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, complexity, features, fold, kind
 from autoprox.language.text import parse, to_text
 from autoprox.measuring.screening import SPECTRAL_KINDS
-from primitives.operators import OPERATORS, STRUCTURAL, Form
+from primitives.operators import BUILT_IN, OPERATORS, STRUCTURAL, Form
 from primitives.statistics import GROUPS, PASSES, STATISTICS, Statistic
 
 __all__ = [
@@ -83,7 +83,7 @@ TERMINALS = _terminals()
 _UNSCREENED = (Form.PATTERN, *STRUCTURAL)
 _RELATIVES = ("identity", "rank")  # the same under two names, and what compares networks
 _LATER = ("log1p", "smallest", "logvolume", "divergence")
-_OPERATORS = tuple(o.name for o in OPERATORS.values() if o.form not in _UNSCREENED and o.name not in _RELATIVES)
+_OPERATORS = tuple(name for name in BUILT_IN if OPERATORS[name].form not in _UNSCREENED and name not in _RELATIVES)
 
 CORE = Vocabulary("core", TERMINALS, tuple(name for name in _OPERATORS if name not in _LATER))
 """What discovery uses unless it is told otherwise; additions to the language stay out, so that a seed keeps its result."""
@@ -92,6 +92,12 @@ WIDE = Vocabulary("wide", (*TERMINALS, *_wide_terminals()), _OPERATORS)
 """All that can be screened. Sampling takes about twice as long as with ``CORE``."""
 
 VOCABULARIES: Final = {words.name: words for words in (CORE, WIDE)}
+
+
+def extended(words: Vocabulary) -> Vocabulary:
+    """With the pointwise operators that a user has registered: what is kept of a network tells the others nothing."""
+    own = [name for name, o in OPERATORS.items() if name not in BUILT_IN and o.form is Form.POINTWISE]
+    return replace(words, operators=(*words.operators, *own)) if own else words
 
 
 class Score:
@@ -143,7 +149,7 @@ class Individual(gp.PrimitiveTree):  # type: ignore[misc]
     """A candidate as DEAP sees it: a typed tree with the fitness (joint correlation, complexity)."""
 
     def __init__(self, expression: Expression, value: float, signature: tuple[float, ...] = ()) -> None:
-        super().__init__(_tree(expression))
+        super().__init__(_tree(expression, extended(WIDE)))
         self.expression = expression
         self.value = value
         self.signature = signature
@@ -158,7 +164,7 @@ def _label(expression: Expression) -> str:
     return found.shape or found.level
 
 
-def _tree(expression: Expression, words: Vocabulary = WIDE) -> list[Any]:
+def _tree(expression: Expression, words: Vocabulary) -> list[Any]:
     mapping = _primitives(words).mapping
     if not expression.args or OPERATORS[expression.head].form is Form.SPECTRAL:
         return [mapping[to_text(expression)]]
@@ -273,7 +279,7 @@ def _move(a: Individual, words: Vocabulary = CORE) -> Expression:
     feature = random.choice(features(a.expression))
     known = set(words.terminals)
     options = []
-    for pass_ in ("data", "ones") if words is CORE else PASSES:
+    for pass_ in ("data", "ones") if words.name == CORE.name else PASSES:
         for site in (*_LINEAR, *GROUPS, "block", "attn"):
 
             def moved(name: str, pass_: str = pass_, site: str = site) -> Expression:

@@ -63,7 +63,7 @@ class Laboratory:
     def _sample(self, networks: Sequence[Network], words: Vocabulary, settings: CaptureSettings) -> Screen:
         # a folder for each vocabulary: runs of both at once do not replace each other's files, and no number of one can
         # depend, in its last bits, on what the other has captured beside it
-        folder = self.home / SAMPLES if words is CORE else self.home / SAMPLES / words.name
+        folder = self.home / SAMPLES if words.name == CORE.name else self.home / SAMPLES / words.name
         return take_samples(networks, words.terminals, settings, folder, self.workers, self.progress)
 
     def scores(

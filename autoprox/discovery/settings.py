@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from autoprox.discovery.evolution import CORE, VOCABULARIES, Vocabulary
+from autoprox.discovery.evolution import CORE, VOCABULARIES, Vocabulary, extended
 from autoprox.discovery.genotypes import STRUCTURES
 from autoprox.errors import InputError
 from autoprox.measuring.capture import CaptureSettings
@@ -45,8 +45,8 @@ class DiscoverySettings:
 
     @property
     def words(self) -> Vocabulary:
-        """The vocabulary itself."""
-        return VOCABULARIES[self.vocabulary]
+        """The vocabulary itself, with what a user has added to it."""
+        return extended(VOCABULARIES[self.vocabulary])
 
     def check(self) -> None:
         """Raise InputError where a setting does not exist or is out of range."""
@@ -58,7 +58,7 @@ class DiscoverySettings:
         ):
             if value not in known:
                 raise InputError(f"there is no {name} {value!r}; choose one of {', '.join(known)}")
-        if self.words is not CORE and self.preset == "auto-prox":
+        if self.vocabulary != CORE.name and self.preset == "auto-prox":
             raise InputError(
                 f"the vocabulary {self.vocabulary} belongs to the preset pareto, and the preset is {self.preset}, whose "
                 "inputs are those of core; choose --preset pareto, or leave --vocabulary out"
@@ -69,7 +69,7 @@ class DiscoverySettings:
 
     def to_json(self) -> dict[str, Any]:
         record = {**asdict(self), "capture": self.capture.to_json()}
-        if self.words is CORE:  # a run of a version that knew no other is the same run
+        if self.vocabulary == CORE.name:  # a run of a version that knew no other is the same run
             del record["vocabulary"]
         return record
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from autoprox.errors import InputError
 from autoprox.export._python import to_python
-from autoprox.language.expression import Expression, check_proxy, to_graph, to_json
+from autoprox.language.expression import Expression, check_proxy, subexpressions, to_graph, to_json
 from autoprox.language.text import to_latex, to_text
-from primitives.operators import OPERATORS
+from primitives.operators import BUILT_IN, OPERATORS
 
 __all__ = ["FORMATS", "export"]
 
@@ -61,6 +61,12 @@ def _number(value: object) -> str:
 
 
 def _python(expression: Expression, title: str, figures: list[str], _: object) -> str:
+    own = sorted({e.head for e in subexpressions(expression) if e.args and e.head not in BUILT_IN})
+    if own:
+        raise InputError(
+            f"a Python file carries the sources of built-in operators only, and {', '.join(own)} is registered by you; export "
+            "the proxy as expression, latex, dot or json"
+        )
     return to_python(expression, title, figures)
 
 

@@ -97,7 +97,8 @@ class _Reader:
     def call(self, name: str, args: list[ast.expr], depth: int) -> Expression:
         if name not in OPERATORS:
             raise InputError(
-                f"there is no operator {_clip(name)!r}{_suggest(name, OPERATORS)}; 'autoprox primitives' lists them"
+                f"there is no operator {_clip(name)!r}{_suggest(name, OPERATORS)}; 'autoprox primitives' lists them, and one of "
+                "your own has to be registered first (autoprox.register_operator)"
             )
         arity = OPERATORS[name].arity
         if len(args) != arity:

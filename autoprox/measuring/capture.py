@@ -28,6 +28,7 @@ from autoprox.measuring.splitting import Blocks, Measure, Triple, is_lack_of_mem
 from autoprox.measuring.tensors import Tensors, block_values, network_values
 from autoprox.measuring.tokens import TextFile, text_batch, token_batch
 from autoprox.measuring.workers import Notice
+from autoprox.registrations import fingerprints
 from autoprox.spaces import IMAGE_SIZE, SPACES, FlexiBertSpace, Init, Space, get_space
 from primitives.measurement import AbsentError, Part, loss_gradient, measure
 from primitives.statistics import STATISTICS, SUBMODULES, Statistic
@@ -102,6 +103,8 @@ class CaptureSettings:
             record["text"] = f"sha256:{self.text.digest}"
         if self.data_root is not None and self.dataset is None:
             record["dataset"] = "each its own"
+        if own := fingerprints():
+            record["registered"] = own
         return {**record, "dtype": "float32"}
 
     def key(self) -> str:

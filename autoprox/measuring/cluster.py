@@ -22,6 +22,7 @@ from typing import Any, Self, TypeVar
 from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped
 from autoprox.measuring.workers import DONE, LOST, RAISED, TOLD, Answer, Loss, Notice, Workers, single_thread
+from autoprox.registrations import Registration, recorded, repeat
 from autoprox.versions import versions
 
 __all__ = ["RayWorkers"]
@@ -115,7 +116,7 @@ class RayWorkers(Workers):
         self.count = max(1, self._room if self._most is None else min(self._most, self._room))
 
     def _give(self, function: Callable[[Task], T], task: Task) -> Any:
-        return self._remote.remote(function, task, self._versions)
+        return self._remote.remote(function, task, self._versions, recorded())
 
     def _answers(self, places: Sequence[Any]) -> Iterator[tuple[Any, Answer]]:
         self._look()
@@ -181,12 +182,14 @@ def _room(resources: Mapping[str, float], gpus: float) -> int:
     return min(processors, int(resources.get("GPU", 0)) * int(1 / gpus + 1e-9)) if gpus else processors
 
 
-def _perform(function: Callable[[Task], T], task: Task, expected: Mapping[str, str]) -> list[Answer]:
+def _perform(
+    function: Callable[[Task], T], task: Task, expected: Mapping[str, str], registrations: Sequence[Registration]
+) -> list[Answer]:
     """The notices that a task gave, and what became of it; runs on a node."""
     single_thread()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", Notice)
-        outcome = _tried(function, task, expected)
+        outcome = _tried(function, task, expected, registrations)
     notices = []
     for warning in told:
         if issubclass(warning.category, Notice):
@@ -196,9 +199,12 @@ def _perform(function: Callable[[Task], T], task: Task, expected: Mapping[str, s
     return [*notices, outcome]
 
 
-def _tried(function: Callable[[Task], T], task: Task, expected: Mapping[str, str]) -> Answer:
+def _tried(
+    function: Callable[[Task], T], task: Task, expected: Mapping[str, str], registrations: Sequence[Registration]
+) -> Answer:
     try:
         _check_versions(expected)
+        repeat(registrations)
         return DONE, function(task)
     except Exception as error:
         error.add_note(traceback.format_exc())  # the traceback itself cannot be sent

@@ -32,7 +32,7 @@ from autoprox.measuring.sampling import sampled
 from autoprox.measuring.spectra import remembered, singular_values
 from autoprox.measuring.tensors import Tensors, block_values
 from autoprox.measuring.workers import Notice, Progress, Workers, silent
-from primitives.operators import OPERATORS, STRUCTURAL, Form
+from primitives.operators import BUILT_IN, OPERATORS, STRUCTURAL, Form
 from primitives.statistics import STATISTICS
 
 __all__ = ["ELEMENTS", "SAMPLES", "SPECTRAL_KINDS", "Screen", "seal_of", "take_samples"]
@@ -55,7 +55,7 @@ def plain_features(name: str) -> tuple[Expression, ...]:
     """The features of one statistic that are kept exactly."""
     forms = {Form.REDUCTION} | ({Form.SPECTRAL} if STATISTICS[name].kind in SPECTRAL_KINDS else set())
     return tuple(
-        Expression(operator.name, (Expression(name),)) for operator in OPERATORS.values() if operator.form in forms
+        Expression(operator, (Expression(name),)) for operator in BUILT_IN if OPERATORS[operator].form in forms
     )
 
 

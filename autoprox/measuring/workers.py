@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped
+from autoprox.registrations import recorded, repeat
 
 __all__ = [
     "DONE",
@@ -289,7 +290,7 @@ class _Worker:
 
     def give(self, function: Callable[[Task], T], task: Task) -> None:
         with suppress(ConnectionError):  # it has died, and `answer` says so
-            self.connection.send((function, task))
+            self.connection.send((function, task, recorded()))
 
     def answer(self) -> Answer:
         """What the process says next."""
@@ -325,8 +326,9 @@ def _serve(connection: Connection) -> None:
     connection.send(_READY)
     with suppress(EOFError, ConnectionError):  # nobody listens any more
         while True:
-            function, task = connection.recv()
+            function, task, registrations = connection.recv()
             try:
+                repeat(registrations)
                 connection.send((DONE, function(task)))
             except Exception as error:
                 error.add_note(traceback.format_exc())  # the traceback itself cannot be sent
