@@ -45,7 +45,9 @@ def study(
         raise InputError("no study is named; give its file, as in 'autoprox study STUDY.toml'")
     target = Path(asked["out"])
     if target.suffix != ".csv":
-        raise InputError(f"--out is {target}; expected a file that ends with .csv, beside which one with .json is written")
+        raise InputError(
+            f"--out is {target}; expected a file that ends with .csv, beside which one with .json is written"
+        )
     beside = target.with_suffix(".json")
     check_writable(target)
     check_writable(beside)

@@ -17,7 +17,17 @@ from autoprox.spaces import Space, get_space
 from benchdata import Benchmark, Row
 from primitives.statistics import ARCHITECTURE_NUMBERS
 
-__all__ = ["FRACTIONS", "LEAST_IN_PART", "PARTS", "Group", "dealt_anew", "gather", "numbers_of", "split_hash", "split_of"]
+__all__ = [
+    "FRACTIONS",
+    "LEAST_IN_PART",
+    "PARTS",
+    "Group",
+    "dealt_anew",
+    "gather",
+    "numbers_of",
+    "split_hash",
+    "split_of",
+]
 
 PARTS = ("discovery", "selection", "test")
 FRACTIONS = {"discovery": 0.42, "selection": 0.18, "test": 0.40}

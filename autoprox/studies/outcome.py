@@ -20,6 +20,7 @@ from autoprox.language.expression import Expression
 from autoprox.language.text import to_text
 from autoprox.measuring.capture import CaptureSettings
 from autoprox.proxies.evaluation import Invalid
+from autoprox.proxies.known import BASELINES
 from autoprox.ranking.assessment import Assessor, Scores, sizes_of
 from autoprox.ranking.correlations import kendall
 from autoprox.ranking.problem import PARTS, Group, numbers_of
@@ -50,11 +51,11 @@ def rows_of(
         found: for each trial what every method has found, in the same order in all trials of one design.
 
     Returns:
-        design, kind, method, ``unseen`` (true: no test architecture was read by evolution or selection; None: the proxy was
-        given, so that is not known), evaluations, trials, proxies, failed (reasons), then the figures on test: n
-        (architectures), ``kendall``, ``difference`` (to the parameter count), ``partial_spearman`` (given it), each with
-        ``_ci``; ``p``; ``params``; ``parts``: n, ``kendall`` and ``difference`` on discovery, selection and test;
-        ``repetitions``: each proxy on its own; ``seeds_ci``: 95 % t interval of the mean of its differences; ``against``:
+        design, kind, method, ``unseen`` (true: no test architecture was read by evolution or selection, or nothing was chosen
+        at all; None: the proxy was given, so that is not known), evaluations, trials, proxies, failed (reasons), then the
+        figures on test: n (architectures), ``kendall``, ``difference`` (to the parameter count), ``partial_spearman`` (given
+        it), each with ``_ci``; ``p``; ``params``; ``parts``: n, ``kendall`` and ``difference`` on discovery, selection and
+        test; ``repetitions``: each proxy on its own; ``seeds_ci``: 95 % t interval of the mean of its differences; ``against``:
         {method: difference, its paired bootstrap interval over architectures, and ``seeds_ci``, Welch's t interval over
         seeds}; ``verdict`` in words. A method without a usable proxy has no figures.
     """
@@ -136,7 +137,7 @@ class _Design:
             "design": first.design,
             "kind": first.plan.kind,
             "method": name,
-            "unseen": True if name in PRESETS else None,
+            "unseen": True if name in PRESETS or name in BASELINES else None,
             "evaluations": first.plan.evaluations if name in PRESETS else None,
             "trials": len(self.trials),
             "proxies": len(numbers),
@@ -147,10 +148,8 @@ class _Design:
         groups = self.pools["test"]
         parts = {}
         for part, assessor in assessors.items():
-            if name == "params":
-                found = assessor.assess(sizes_of(self.pools[part])["params"])
-            else:
-                found = assessor.assess_method(name)
+            counted = name == "params"  # a reference already
+            found = assessor.assess(sizes_of(self.pools[part])[name]) if counted else assessor.assess_method(name)
             figures = found.joint.to_json()
             names = ("n", "kendall", "kendall_ci", "difference", "difference_ci")
             parts[part] = {key: figures[key] for key in names}

@@ -19,7 +19,7 @@ __all__ = ["KINDS", "PRESETS", "Design", "Method", "Plan", "TruthNames", "read_p
 KINDS = ("split", "null", "leave-one-dataset-out", "leave-one-space-out", "transfer")
 """Designs: what is held out; ``null`` is a split whose labels are shuffled first."""
 
-PRESETS: Mapping[str, Mapping[str, str]] = {
+PRESETS: Mapping[str, Mapping[str, Any]] = {
     "pareto": {"preset": "pareto"},
     "pareto wide": {"preset": "pareto", "vocabulary": "wide"},
     "auto-prox linear": {"preset": "auto-prox", "structure": "linear"},
@@ -212,9 +212,7 @@ def _method(name: str) -> Method:
     return Method(name) if name in PRESETS else Method(name, resolve_proxy(name))
 
 
-def _design(
-    record: Any, where: str, truth: Mapping[str, TruthNames], seeds: Sequence[int], evaluations: int
-) -> Design:
+def _design(record: Any, where: str, truth: Mapping[str, TruthNames], seeds: Sequence[int], evaluations: int) -> Design:
     table = _Table(record, where, ("kind", "truth", "to", "splits", "seeds", "evaluations"))
     kind = table.choice("kind", KINDS, None)
     names = table.texts("truth", tuple(truth)) or ()
