@@ -6,9 +6,9 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 # Tests and timing gates run one torch thread per process: results must not depend on the number of cores.
-test perf truth results kill: export OMP_NUM_THREADS = 1
+test perf truth results kill docs figure: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test lint perf truth results kill
+.PHONY: demo test lint perf truth results kill docs figure
 demo: $(VENV)/.core
 	rm -rf demo && mkdir demo
 	$(BIN)/autoprox discover --evaluations 3000 --run-dir demo/discover --out demo/best.json
@@ -35,6 +35,15 @@ truth: $(VENV)/.test
 # About an hour on 2 cores, with the public benchmarks; goes on where it was stopped.
 results: $(VENV)/.test
 	$(BIN)/python -m tests.results
+
+# The reference from the tables, and what the commands in README and docs print: about 4 minutes; PAGES="docs/search.md" runs these only.
+docs: $(VENV)/.test
+	$(BIN)/python -m autoprox.report.reference
+	$(BIN)/python -m tests.pages $(PAGES)
+
+# The figure of the README, from a discovery.
+figure: $(VENV)/.test
+	$(BIN)/python -m tests.figure
 
 # kill -9 at 20 random moments of discover, search and bench build, and of their workers: about 40 minutes on 2 cores.
 kill: $(VENV)/.test

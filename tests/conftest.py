@@ -54,3 +54,9 @@ def two_workers() -> Iterator[Workers]:
 
     with Workers(2) as workers:
         yield workers
+
+
+@pytest.fixture(scope="session")
+def sampled_home(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A home that discoveries share, so that networks are sampled once: that takes longer than a small discovery."""
+    return str(tmp_path_factory.mktemp("home"))

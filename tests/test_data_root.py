@@ -169,7 +169,10 @@ def test_a_data_set_without_images_is_named_before_any_work(root: Path, here: Pa
     unknown = write_table(here / "unknown.csv", 4, ("cifar100", "stamps"))
     code, _, errors = rank(capsys, unknown)
     assert code == 2
-    assert "images of 'stamps' cannot be read; there are images of digits, shapes, textures, cifar100" in errors
+    assert (
+        "there is no data set 'stamps' (did you mean 'shapes'?); expected one of digits, shapes, textures, cifar100"
+        in errors
+    )
 
 
 def test_without_pillow_the_extra_is_named(

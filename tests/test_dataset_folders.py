@@ -69,7 +69,7 @@ def test_chaoyang_has_a_list_for_each_part(root):
 
 @pytest.mark.parametrize("name", ["cifar100", "flowers", "chaoyang"])
 def test_measuring_takes_all_that_is_for_training(root, name):
-    whole = set(contents(training_images(name, root)))
+    whole = set(contents(training_images(name, root).split))
     dataset = load_dataset(name, root)
     held = set() if name == "flowers" else set(contents(dataset.validation))
     assert whole == set(contents(dataset.train)) | held
@@ -81,7 +81,7 @@ def test_the_test_images_are_needed_for_training_only(root, name, file):
     path.unlink()
     with pytest.raises(InputError, match=rf"has no {re.escape(file)}, which {name} needs for its test images"):
         load_dataset(name, root)
-    assert len(training_images(name, root)) == 40
+    assert len(training_images(name, root).split) == 40
 
 
 def test_keys_of_published_ones_follow_the_content(root):

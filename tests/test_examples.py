@@ -9,6 +9,7 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "examples"
 PROMISES = {
+    "quickstart.py": "test accuracy after one epoch",
     "rank_proxies.py": "sum(l2(proj.weight))",
     "score_timm_models.py": "so there is no map of tokens",
     "score_your_model.py": "deep ",

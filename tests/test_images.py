@@ -11,7 +11,7 @@ from scipy.io import savemat
 
 from autoprox.datasets import load_dataset
 from autoprox.errors import InputError, MissingError
-from autoprox.measuring.images import CLASSES, PIXELS, image_batch, noise_batch
+from autoprox.measuring.images import PIXELS, classes_of, image_batch, noise_batch
 from tests.image_files import write_chaoyang, write_cifar100, write_flowers
 
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -102,7 +102,7 @@ def test_the_centre_is_cut_out(chaoyang):
 def test_some_need_no_folder(dataset, tmp_path):
     batch = image_batch(dataset, None, 5, seed=2, pixels=24)
     assert batch.images.shape == (5, 3, 24, 24)
-    assert batch.classes == CLASSES[dataset] == 10
+    assert batch.classes == classes_of(dataset, None) == 10
     train = load_dataset(dataset).train
     chosen = np.random.default_rng(2).choice(len(train), 5, replace=False)
     np.testing.assert_array_equal(batch.labels, train.labels[chosen])
@@ -132,7 +132,7 @@ def test_batches_are_seeded_and_found_from_the_folder_around(dataset, request):
     assert batch.key == again.key
     others = [image_batch(dataset, folder, 3, seed=6), image_batch(dataset, folder, 4, seed=5)]
     assert len({batch.key, *(other.key for other in others)}) == 3
-    assert batch.classes == CLASSES[dataset]
+    assert batch.classes == classes_of(dataset, None)
 
 
 def test_the_key_follows_the_content(chaoyang):
@@ -170,7 +170,9 @@ def test_requests_that_cannot_be_met(cifar):
         InputError, match=r"no data set 'flower' \(did you mean 'flowers'\?\); expected one of digits, "
     ):
         image_batch("flower", cifar, 2, seed=0)
-    with pytest.raises(InputError, match=r"no data set 'imagenet'; expected one of .*chaoyang$"):
+    with pytest.raises(
+        InputError, match=r"no data set 'imagenet'; expected one of .*chaoyang, or a folder of images of that name"
+    ):
         image_batch("imagenet", cifar, 2, seed=0)
     with pytest.raises(InputError, match="images of cifar100 are in no package; expected a data root"):
         image_batch("cifar100", None, 2, seed=0)

@@ -76,7 +76,7 @@ def test_metadata_keeps_the_dependencies(wheel):
     assert f"\nVersion: {autoprox.__version__}\n" in metadata
     assert "\nRequires-Python: >=3.11\n" in metadata
     extras = {line.split(": ")[1] for line in metadata.splitlines() if line.startswith("Provides-Extra: ")}
-    assert extras == {"plot", "vision", "nlp", "ray", "test"}
+    assert extras == {"plot", "vision", "nlp", "ray", "tracking", "test"}
 
 
 def test_pyproject_has_no_project_table():

@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from autoprox.datasets import augmented, normalised
 from autoprox.errors import InputError, InterruptedRunError, MissingError
 from autoprox.spaces import get_space
 from autoprox.spaces.networks import DropPath
 from autoprox.training import RESULT, WEIGHTS, DivergedError, Epoch, Recipe, Task, recipe_for, train
 from autoprox.training.fitting import Fitting
 from autoprox.training.memory import check_memory, memory_needed
-from autoprox.training.pictures import augmented, normalised, pictures_of
+from autoprox.training.pictures import pictures_of
 from autoprox.training.recipe import NANO, STANDARD
 
 SPACE = get_space("autoformer-nano")

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from autoprox.api.searching import SPACE, completed, searched
 from autoprox.cli import options
-from autoprox.cli.interruption import stopping
-from autoprox.cli.remembered import recall, running
-from autoprox.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from autoprox.proxies.proxy import Proxy
+from autoprox.cli.interruption import stoppable
+from autoprox.cli.remembered import recall
 
 __all__ = ["score", "search"]
-
-_SPACE = "autoformer-sub"
 
 
 class Algorithm(StrEnum):
@@ -52,7 +45,7 @@ def search(
         typer.Option("--proxy", metavar="FILE|NAME|EXPRESSION", help="A proxy file, a known proxy or an expression."),
     ] = None,
     space: Annotated[
-        str | None, typer.Option("--space", help=f"Search space. Default: the proxy file's first, or {_SPACE}.")
+        str | None, typer.Option("--space", help=f"Search space. Default: the proxy file's first, or {SPACE}.")
     ] = None,
     preset: Annotated[
         PresetName | None,
@@ -84,25 +77,21 @@ def search(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=options.MAX_SEED, help="Of the search.")] = 0,
     batch_size: options.BatchSize = 8,
+    dataset: options.MeasuredOn = None,
+    data_root: options.ImageRoot = None,
+    augment: options.Augment = False,
     text: options.Text = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
+    track: options.Track = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Architecture file to write.")] = Path("arch.json"),
     run_dir: options.RunDir = None,
     resume: options.Resume = False,
     json: options.Json = False,
 ) -> None:
     """Find the architecture with the highest score in a search space, within budgets; nothing is trained."""
-    from autoprox.files import check_writable
-    from autoprox.measuring.capture import check_text
-    from autoprox.measuring.store import FeatureStore
     from autoprox.measuring.workers import Workers
-    from autoprox.proxies.proxy import resolve_proxy
     from autoprox.report import search_tables, show, work_view
-    from autoprox.search import SearchSettings
-    from autoprox.search import search as run
-    from autoprox.spaces.architecture_file import save_architecture
-    from autoprox.spaces.budget import parse_size
 
     given: dict[str, Any] = {
         "proxy": proxy,
@@ -115,77 +104,22 @@ def search(
         "evaluations": evaluations,
         "seed": seed,
         "batch_size": batch_size,
+        "dataset": dataset,
+        "data_root": None if data_root is None else str(data_root),
+        "augment": augment,
         "device": device,
         "text": None if text is None else str(text),
+        "track": track,
         "out": str(out),
     }
-    given |= _defaults(given["preset"], given, told=not resume)
-    asked = recall(context, "search", run_dir, resume, given)
-    if asked["proxy"] is None:
-        raise InputError("search needs a proxy: give a file, a known name or an expression with --proxy")
-    target, judge = Path(asked["out"]), resolve_proxy(asked["proxy"])
-    words = None if asked["text"] is None else Path(asked["text"])
-    check_writable(target)
-    settings = SearchSettings(
-        space=_space_of(judge) if asked["space"] is None else asked["space"],
-        preset=asked["preset"],
-        algorithm=asked["algorithm"],
-        positions=asked["positions"],
-        max_params=None if asked["max_params"] is None else parse_size(asked["max_params"]),
-        max_flops=None if asked["max_flops"] is None else parse_size(asked["max_flops"]),
-        evaluations=asked["evaluations"],
-        seed=asked["seed"],
-        capture=options.capture_settings(asked["batch_size"], 0, device=asked["device"], text=words),
-    )
-    settings.check()
-    check_text(settings.capture, [settings.space])
-    with (
-        running("search", run_dir, resume, asked) as folder,
-        FeatureStore(options.memo()) as store,
-        work_view() as view,
-        Workers(workers) as pool,
-        stopping(view.notice, folder) as stop,
-    ):
-        found = run(
-            judge.expression, settings, run_dir=folder, store=store, workers=pool,
-            resume=resume, progress=view.progress, stop=stop,
-        )  # fmt: skip
-    winner = found.file()
-    with options.result_kept(folder / "arch.json"):
-        save_architecture(target, winner)
+    asked = recall(context, "search", run_dir, resume, given | completed(given, told=not resume))
+    with Workers(workers) as pool:
+        found = searched(asked, run_dir, resume, pool, stoppable(work_view))
+    record = found.found.to_json()
     if json:
-        options.emit_json({**winner.to_json(), "out": str(target), "run_dir": str(folder)})
+        options.emit_json({**record, "out": str(found.out), "run_dir": str(found.run_dir)})
     else:
-        show(*search_tables(winner.to_json()), f"written to {target}")
-
-
-def _defaults(preset: str | None, given: Mapping[str, Any], told: bool) -> dict[str, Any]:
-    """Values of the options that were not given; what a preset sets is told on standard error."""
-    usual = {"algorithm": Algorithm.EVOLUTION.value, "evaluations": 300}
-    if preset is None:
-        return {name: value for name, value in usual.items() if given[name] is None}
-    from autoprox.search import PRESETS
-
-    published = PRESETS[preset]
-    budget = published.max_params.get(given["space"] or published.space)
-    values = {
-        "proxy": published.proxy,
-        "space": published.space,
-        "algorithm": published.algorithm,
-        "evaluations": published.evaluations,
-        "max_params": None if budget is None else str(budget),
-    }
-    missing = {name: value for name, value in values.items() if given[name] is None}
-    if told:
-        options_set = " ".join(f"--{name.replace('_', '-')} {v}" for name, v in missing.items() if v is not None)
-        typer.echo(f"autoprox: {preset} sets {options_set or 'nothing'} ({published.source})", err=True)
-    return missing
-
-
-def _space_of(proxy: Proxy) -> str:
-    """The first space that the proxy was discovered on."""
-    spaces = proxy.provenance.get("spaces")
-    return str(spaces[0]) if isinstance(spaces, list) and spaces else _SPACE
+        show(*search_tables(record), f"written to {found.out}")
 
 
 def score(
@@ -201,6 +135,9 @@ def score(
     ],
     batch_size: options.BatchSize = 8,
     seed: options.Seed = 0,
+    dataset: options.MeasuredOn = None,
+    data_root: options.ImageRoot = None,
+    augment: options.Augment = False,
     text: options.Text = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
@@ -210,31 +147,18 @@ def score(
     json: options.Json = False,
 ) -> None:
     """Score models by proxies, the best first, beside their parameters. Proxies with ranks compare the given ones."""
-    from autoprox.language.expression import is_relative
-    from autoprox.measuring.capture import check_text
-    from autoprox.measuring.store import FeatureStore
+    from autoprox.api.scoring import score as scored
     from autoprox.measuring.workers import Workers
-    from autoprox.models.comparing import score_models
-    from autoprox.models.sources import PREFIXES
-    from autoprox.proxies.proxy import resolve_proxy
-    from autoprox.report import score_records, score_table, show, work_view
-    from autoprox.spaces.architecture_file import load_architecture
+    from autoprox.report import score_table, show
 
-    judges = {judge.label: judge.expression for judge in map(resolve_proxy, proxy)}
-    settings = options.capture_settings(batch_size, seed, device=device, text=text)
-    files = [name for name in model if not name.startswith(PREFIXES)]
-    if text is not None and len(files) == len(model):
-        check_text(settings, [load_architecture(Path(name)).space for name in files])
-    with FeatureStore(options.memo()) as store, work_view() as view, Workers(workers) as pool:
-        found = score_models(list(judges.values()), model, settings, store, pool, view.progress, download=download)
-    if any(map(is_relative, judges.values())):
-        alone = len(files) == len(model)
-        typer.echo(
-            f"autoprox: this proxy ranks the given models{' of one space' * alone} among each other; its scores do not compare "
-            f"models of different {'spaces' if alone else 'calls'}, nor say anything of a model that is alone",
-            err=True,
-        )
+    with Workers(workers) as pool:
+        found = scored(
+            model, proxy, batch_size=batch_size, seed=seed, dataset=dataset, data_root=data_root, augment=augment, text=text,
+            device=device, workers=pool, download=download,
+        )  # fmt: skip
+    if found.caution:
+        typer.echo(f"autoprox: {found.caution}", err=True)
     if json:
-        options.emit_json({"scores": score_records(list(judges), found)})
+        options.emit_json({"scores": found.records})
     else:
-        show(*score_table(list(judges), found))
+        show(*score_table(found.proxies, found.models))

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from autoprox.api.discovering import discovered
 from autoprox.cli import options
-from autoprox.cli.groundtruth import ground_truth
-from autoprox.cli.interruption import stopping
-from autoprox.cli.remembered import recall, running
+from autoprox.cli.interruption import stoppable
+from autoprox.cli.remembered import recall
 
 __all__ = ["discover"]
 
@@ -48,9 +48,6 @@ class Fitness(StrEnum):
     PARTIAL = "partial"
 
 
-_DECISIVE = ("preset", "structure", "vocabulary", "fitness", "evaluations", "seed", "null")
-
-
 def discover(
     context: typer.Context,
     bench: options.Bench = None,
@@ -81,9 +78,11 @@ def discover(
     seed: Annotated[int, typer.Option("--seed", min=0, max=options.MAX_SEED, help="Of the evolution.")] = 0,
     batch_size: options.BatchSize = 8,
     data_root: options.DataRoot = None,
+    augment: options.Augment = False,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
     null: Annotated[bool, typer.Option("--null", help="Shuffle the labels: what luck alone reaches.")] = False,
+    track: options.Track = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="The proxy file to write: best.json, or null.json with --null."),
@@ -93,12 +92,7 @@ def discover(
     json: options.Json = False,
 ) -> None:
     """Evolve a proxy on ground truth, and say how good it is on architectures that evolution never saw."""
-    from autoprox.discovery import DiscoverySettings
-    from autoprox.discovery import discover as run
-    from autoprox.files import check_writable
-    from autoprox.measuring.store import home_folder
     from autoprox.measuring.workers import Workers
-    from autoprox.proxies.proxy import save_proxy
     from autoprox.report import discovery_tables, discovery_view, show
 
     given: dict[str, Any] = {
@@ -114,47 +108,18 @@ def discover(
         "seed": seed,
         "batch_size": batch_size,
         "data_root": None if data_root is None else str(data_root),
+        "augment": augment,
         "device": device,
         "null": null,
+        "track": track,
         "out": str(out or ("null.json" if null else "best.json")),
     }
     asked = recall(context, "discover", run_dir, resume, given)
-    target, images = Path(asked["out"]), None if asked["data_root"] is None else Path(asked["data_root"])
-    check_writable(target)
-    names = options.listed(asked["spaces"]), options.listed(asked["datasets"])
-    settings = DiscoverySettings(
-        **{name: asked[name] for name in _DECISIVE},
-        # initial weights and batch have a seed of their own, so that another seed of evolution finds the memo warm
-        capture=options.capture_settings(asked["batch_size"], 0, images, asked["device"]),
-    )
-    settings.check()
-    truth = ground_truth(asked["bench"], *names, asked["labels"], settings.capture)
-    with (
-        running("discover", run_dir, resume, asked) as folder,
-        discovery_view() as view,
-        Workers(workers) as pool,
-        stopping(view.notice, folder) as stop,
-    ):
-        found = run(
-            truth.groups,
-            settings,
-            run_dir=folder,
-            home=home_folder(),
-            workers=pool,
-            benchmarks=truth.record(),
-            tables=truth.benchmarks,
-            resume=resume,
-            observe=view.observe,
-            progress=view.progress,
-            stop=stop,
-        )
-    with options.result_kept(folder / "best.json"):
-        save_proxy(target, found.proxy)
+    with Workers(workers) as pool:
+        found = discovered(asked, run_dir, resume, pool, stoppable(discovery_view))
     record = found.proxy.to_json()
     if json:
-        options.emit_json({**record, "summary": found.summary, "out": str(target), "run_dir": str(folder)})
+        options.emit_json({**record, "summary": found.summary, "out": str(found.out), "run_dir": str(found.run_dir)})
     else:
-        show(
-            *discovery_tables(record["expression"], found.proxy.metrics, found.summary, found.proxy.verdict),
-            f"written to {target}",
-        )
+        tables = discovery_tables(record["expression"], found.proxy.metrics, found.summary, found.proxy.verdict)
+        show(*tables, f"written to {found.out}")

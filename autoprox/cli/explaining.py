@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from autoprox.cli import options
-from autoprox.cli.groundtruth import ground_truth
 from autoprox.cli.ranking import Split
 
 __all__ = ["explain"]
@@ -46,25 +44,19 @@ def explain(
     json: options.Json = False,
 ) -> None:
     """Say in words what a proxy computes, which of its parts and which blocks matter, and what it is like."""
-    from autoprox.explaining import explain as explained
+    from autoprox.api.explaining import explain as explained
     from autoprox.measuring.workers import Workers
-    from autoprox.proxies.proxy import resolve_proxy
-    from autoprox.report import show, work_view
+    from autoprox.report import show
     from autoprox.report.explained import explanation_latex, explanation_markdown, explanation_text
 
-    asked = resolve_proxy(proxy)
-    settings = options.capture_settings(batch_size, seed, device=device)
-    truth = ground_truth(bench or [], options.listed(spaces), options.listed(datasets), labels, settings)
-    salts = asked.provenance.get("salt")  # what a discovery has not seen is told by its own split
-    known = {space: salt for space, salt in salts.items() if isinstance(salt, str)} if isinstance(salts, dict) else {}
-    groups = [replace(group, salt=known.get(group.space, group.salt)) for group in truth.groups]
-    with work_view() as view, Workers(workers) as pool:
+    with Workers(workers) as pool:
         found = explained(
-            asked, groups, settings, options.memo(), pool, split=split.value, seed=seed, progress=view.progress
-        )
+            proxy, bench=bench or [], spaces=spaces, datasets=datasets, labels=labels, split=split.value,
+            batch_size=batch_size, seed=seed, device=device, workers=pool,
+        )  # fmt: skip
     if json:
-        options.emit_json(found.to_json() | {"benchmarks": truth.record()})
+        options.emit_json(found.to_json())
     elif format is Format.TEXT:
-        show(*explanation_text(found))
+        show(*explanation_text(found.explanation))
     else:
-        typer.echo((explanation_latex if format is Format.LATEX else explanation_markdown)(found))
+        typer.echo((explanation_latex if format is Format.LATEX else explanation_markdown)(found.explanation))

@@ -7,8 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-__all__ = ["stopping"]
+from autoprox.api.watching import Watch, Watching, unseen
+
+if TYPE_CHECKING:
+    from autoprox.report import View
+
+__all__ = ["stoppable", "stopping"]
 
 
 @contextmanager
@@ -34,3 +40,14 @@ def stopping(notice: Callable[[str], None], folder: Path, option: str = "--run-d
         yield lambda: asked
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+def stoppable(opened: Callable[[], View], option: str = "--run-dir") -> Watching:
+    """The watch of a command: a view, opened when the run begins, and Ctrl-C."""
+
+    @contextmanager
+    def watched(folder: Path) -> Iterator[Watch]:
+        with opened() as view, stopping(view.notice, folder, option) as stop:
+            yield Watch(view.progress, getattr(view, "observe", unseen), stop)
+
+    return watched

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoprox.errors import InputError, MissingError
+from autoprox.api.captures import capture_settings, memo, result_kept
+from autoprox.api.groundtruth import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from autoprox.measuring.capture import CaptureSettings
+    from collections.abc import Sequence
 
 __all__ = [
     "MAX_SEED",
+    "Augment",
     "BatchSize",
     "Bench",
     "DataRoot",
@@ -27,6 +26,7 @@ __all__ = [
     "Json",
     "Labels",
     "LearningRate",
+    "MeasuredOn",
     "Proxies",
     "ProxyText",
     "Resume",
@@ -34,6 +34,7 @@ __all__ = [
     "Seed",
     "Spaces",
     "Text",
+    "Track",
     "TrainingBatch",
     "WorkerCount",
     "capture_settings",
@@ -64,6 +65,27 @@ Proxies = Annotated[
     list[str], typer.Option("--proxy", metavar="FILE|NAME|EXPRESSION", help=f"{_PROXY}; several may follow.")
 ]
 ProxyText = Annotated[str, typer.Option("--proxy", metavar="FILE|NAME|EXPRESSION", help=f"{_PROXY}.")]
+MeasuredOn = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME|DIR",
+        help="Training images that networks are measured on: digits, shapes, textures, a data set in --data-root, or a folder "
+        "of images. Default: seeded noise images.",
+    ),
+]
+Augment = Annotated[
+    bool,
+    typer.Option("--augment", help="Augment the images that networks are measured on, as published code did; seeded."),
+]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        "--track",
+        metavar="tensorboard:DIR",
+        help="Log the course of the run as TensorBoard events in DIR (extra tracking). Default: nothing.",
+    ),
+]
 BatchSize = Annotated[
     int,
     # one image is 0.6 MB, but what a network keeps of it for its gradients is a hundred times that
@@ -117,50 +139,6 @@ RunDir = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --run-dir. Default: with the newest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else there.")]
-
-
-def listed(text: str | None) -> list[str] | None:
-    """The names of a comma list, each once; None where the option was not given."""
-    if text is None:
-        return None
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise InputError(f"{text!r} is not a list of names; expected one like cifar100,flowers, without empty names")
-    return list(dict.fromkeys(names))
-
-
-def capture_settings(
-    batch_size: int, seed: int, data_root: Path | None = None, device: str = "cpu", text: Path | None = None
-) -> CaptureSettings:
-    """The settings of captures that the options describe.
-
-    Raises:
-        InputError: the device or the text cannot be used.
-        MissingError: the text cannot be read.
-    """
-    from autoprox.measuring.capture import CaptureSettings, check_device
-    from autoprox.measuring.tokens import text_file
-
-    check_device(device)
-    root = None if data_root is None else str(data_root.expanduser().absolute())
-    read = None if text is None else text_file(text)
-    return CaptureSettings(batch_size=batch_size, seed=seed, data_root=root, device=device, text=read)
-
-
-def memo() -> Path:
-    """The file of measured features that all commands share."""
-    from autoprox.measuring.store import MEMO, home_folder
-
-    return home_folder() / MEMO
-
-
-@contextmanager
-def result_kept(path: Path) -> Iterator[None]:
-    """Where the result of long work cannot be written, say where it is nevertheless."""
-    try:
-        yield
-    except MissingError as error:
-        raise MissingError(f"{error}; the result is in {path}") from None
 
 
 def emit_json(content: dict[str, Any] | Sequence[Any]) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from autoprox.cli import options
-from autoprox.cli.groundtruth import ground_truth
 
 __all__ = ["rank"]
 
@@ -32,40 +31,23 @@ def rank(
     batch_size: options.BatchSize = 8,
     seed: options.Seed = 0,
     data_root: options.DataRoot = None,
+    augment: options.Augment = False,
     text: options.Text = None,
     device: options.Device = "cpu",
     workers: options.WorkerCount = None,
     json: options.Json = False,
 ) -> None:
     """Say how well proxies rank trained architectures, beside parameter count, FLOPs and depth."""
-    from autoprox.measuring.capture import check_text
+    from autoprox.api.ranking import rank as ranked
     from autoprox.measuring.workers import Workers
-    from autoprox.proxies.proxy import resolve_proxy
-    from autoprox.ranking.comparison import compare
-    from autoprox.ranking.evidence import Evidence
-    from autoprox.ranking.verdict import verdict
-    from autoprox.report import rank_tables, show, work_view
+    from autoprox.report import rank_tables, show
 
-    asked = [resolve_proxy(given) for given in proxy]
-    settings = options.capture_settings(batch_size, seed, data_root, device, text)
-    truth = ground_truth(bench or [], options.listed(spaces), options.listed(datasets), labels, settings)
-    check_text(settings, [group.space for group in truth.groups])
-    with work_view() as view, Workers(workers) as pool:
-        found = compare(
-            truth.groups, asked, settings, options.memo(), pool, split=split.value, seed=seed, progress=view.progress
-        )
-    verdicts = {label: verdict(evidence.to_json()) for label, evidence in found.evidence.items()}
+    with Workers(workers) as pool:
+        found = ranked(
+            proxy, bench=bench or [], spaces=spaces, datasets=datasets, labels=labels, split=split.value,
+            batch_size=batch_size, seed=seed, data_root=data_root, augment=augment, text=text, device=device, workers=pool,
+        )  # fmt: skip
     if json:
-        corrected = Evidence.family_wise(found.evidence)
-        summaries = [
-            {
-                "proxy": label,
-                "verdict": [finding.to_json() for finding in verdicts[label]],
-                "p_family": corrected[label],
-                "joint": evidence.joint.to_json(),
-            }
-            for label, evidence in found.evidence.items()
-        ]
-        options.emit_json({"rows": found.rows, "proxies": summaries})
+        options.emit_json({"rows": list(found.rows), "proxies": list(found.proxies)})
     else:
-        show(*rank_tables(found.rows, verdicts))
+        show(*rank_tables(found.rows, found.verdicts))

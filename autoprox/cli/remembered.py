@@ -1,21 +1,17 @@
-"""The options of a run, kept in its folder, so that ``--resume`` alone goes on with what was asked for."""
+"""The options of a run on the command line: what was given there counts, the rest is as the run began."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from autoprox.errors import AutoproxError, InputError, InterruptedRunError
-from autoprox.files import clipped, read_json, write_json
-from autoprox.run_folder import SETTINGS, claimed, discard, new_folder, newest_folder
+from autoprox.api import remembered
+from autoprox.api.remembered import remember, running
 
 __all__ = ["recall", "remember", "running"]
-
-_FILE = "options.json"
 
 
 def recall(
@@ -27,73 +23,11 @@ def recall(
     numbers: Collection[str] = (),
     option: str = "--run-dir",
 ) -> dict[str, Any]:
-    """The options; of a resumed run those that were not given now are as they were when it began.
-
-    Args:
-        options: {name: value}; what may be absent is None, and otherwise a text, unless it is one of the `numbers`.
-        option: which names the folder of a run.
-
-    Raises:
-        InputError: there is no run to resume, or its options are damaged.
-    """
-    if not resume:
-        return options
-    folder = run_dir or newest_folder(kind, option=option)
-    if not (folder / SETTINGS).exists():
-        raise InputError(f"there is no run to resume in {folder}; start one without --resume")
-    path = folder / _FILE
-    if not path.exists():
-        return options
-    before = read_json(path, "options file of a run")
-    if not isinstance(before, dict):
-        raise InputError(
-            f"{path} is damaged: expected an object, found {type(before).__name__}; delete it and give all options"
-        )
-    taken = {name for name in options if name in before and not _is_given(context, name)}
-    for name in taken:
-        if not _is_like(before[name], options[name], name in numbers):
-            raise InputError(
-                f"{path} is damaged: {name} is {clipped(repr(before[name]))}; delete it and give all options"
-            )
-    return {name: before[name] if name in taken else value for name, value in options.items()}
-
-
-def _is_like(found: Any, default: Any, number: bool) -> bool:
-    if isinstance(default, list):
-        return isinstance(found, list) and all(isinstance(item, str) for item in found)
-    if default is None or isinstance(default, str):
-        return found is None or type(found) in ((int, float) if number else (str,))
-    return type(found) is type(default)
+    """`autoprox.api.remembered.recall` of the options that were typed."""
+    given = [name for name in options if _is_given(context, name)]
+    return remembered.recall(given, kind, run_dir, resume, options, numbers, option)
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name != "DEFAULT"
-
-
-def remember(folder: Path, options: dict[str, Any]) -> None:
-    """Keep the options in the folder of a run, instead of those that were there."""
-    write_json(folder / _FILE, options)
-
-
-@contextmanager
-def running(
-    kind: str, run_dir: Path | None, resume: bool, options: dict[str, Any], option: str = "--run-dir"
-) -> Iterator[Path]:
-    """Yield the folder of a run, which no other process has meanwhile; a new run's options are kept in it.
-
-    A new run that fails before its first step leaves nothing behind, so that the mended command can be given as it is.
-    """
-    folder = run_dir or (newest_folder(kind, option=option) if resume else new_folder(kind))
-    with claimed(folder, option):
-        new = not resume and not (folder / SETTINGS).exists()
-        try:
-            if new:
-                remember(folder, options)
-            yield folder
-        except InterruptedRunError:
-            raise
-        except (AutoproxError, OSError):
-            if new:
-                discard(folder, _FILE)
-            raise

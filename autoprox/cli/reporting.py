@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autoprox.api.groundtruth import ground_truth
 from autoprox.cli import options
-from autoprox.cli.groundtruth import ground_truth
 from autoprox.errors import InputError, MissingError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _truth(run: Run) -> Truth:
     ):
         raise InputError(f"{run.path / 'options.json'} is damaged: an option has no value that it could have")
     root, text = (None if texts[name] is None else Path(str(texts[name])) for name in ("data_root", "text"))
-    capture = options.capture_settings(batch, 0, root, device, text)
+    capture = options.capture_settings(batch, 0, root, device, text, augment=asked.get("augment") is True)
     names = options.listed(texts["spaces"]), options.listed(texts["datasets"])
     try:
         truth = ground_truth(bench, *names, texts["labels"], capture)

@@ -13,7 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from autoprox.datasets import digits, shapes, textures
-from autoprox.datasets.folders import load_folder
+from autoprox.datasets.augmentation import augmented, normalised
+from autoprox.datasets.folders import folder_name, load_folder
 from autoprox.datasets.pixels import MEAN, STD, resized, square
 from autoprox.datasets.published import CHAOYANG, CIFAR100, FLOWERS, Published
 from autoprox.datasets.split import Dataset, Split
@@ -27,7 +28,10 @@ __all__ = [
     "Dataset",
     "Known",
     "Split",
+    "Training",
+    "augmented",
     "load_dataset",
+    "normalised",
     "resized",
     "square",
     "training_images",
@@ -46,6 +50,15 @@ class Known:
     def needs_root(self) -> bool:
         """Whether its images are in a local folder, which the user has to name."""
         return isinstance(self.source, Published)
+
+
+@dataclass(frozen=True)
+class Training:
+    """Images for training, and what is known of them: see `Dataset`."""
+
+    split: Split
+    classes: int
+    mirrored: bool
 
 
 DATASETS = {
@@ -76,22 +89,36 @@ def load_dataset(name: str, root: Path | None = None) -> Dataset:
     return source.load(_needed(name, root)) if isinstance(source, Published) else source()
 
 
-def training_images(name: str, root: Path | None = None) -> Split:
-    """What networks may be measured on: all images that a known data set gives for training.
+def training_images(name: str, root: Path | None = None) -> Training:
+    """What networks may be measured on.
 
-    The files of its other parts may be absent. Raises as `load_dataset`.
+    Of a known data set all images that it gives for training; the files of its other parts may be absent. Another name
+    is that of a folder of images in `root`, as `load_folder` would call it. Raises as `load_dataset`.
     """
+    if name not in DATASETS and root is not None:
+        for folder in sorted(root.iterdir()) if root.is_dir() else []:
+            if folder.is_dir() and name in (folder.name, folder_name(folder, DATASETS)):
+                found = load_folder(folder, DATASETS)
+                return Training(found.train, found.classes, found.mirrored)
+        raise _unknown(name, f", or a folder of images of that name in {clipped(root)}")
     source = _known(name).source
-    return source.training(_needed(name, root)) if isinstance(source, Published) else source().train
+    if isinstance(source, Published):
+        return Training(source.training(_needed(name, root)), source.classes, mirrored=True)
+    found = source()
+    return Training(found.train, found.classes, found.mirrored)
 
 
 def _known(name: str, also: str = "") -> Known:
-    if name in DATASETS:
-        return DATASETS[name]
+    if name not in DATASETS:
+        raise _unknown(name, also)
+    return DATASETS[name]
+
+
+def _unknown(name: str, also: str) -> InputError:
     name = clipped(name)
     near = get_close_matches(name, DATASETS, 1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise InputError(f"there is no data set {name!r}{hint}; expected one of {', '.join(DATASETS)}{also}")
+    return InputError(f"there is no data set {name!r}{hint}; expected one of {', '.join(DATASETS)}{also}")
 
 
 def _needed(name: str, root: Path | None) -> Path:

@@ -14,7 +14,7 @@ from autoprox.datasets.split import Dataset, Split, divided
 from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped
 
-__all__ = ["load_folder"]
+__all__ = ["folder_name", "load_folder"]
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 EXPECTED = "expected a folder of images for each class, or train/ and test/ with such folders in both"
@@ -40,9 +40,8 @@ def load_folder(folder: Path, taken: Collection[str] = ()) -> Dataset:
     else:
         names, whole = _classes(folder)
         test, validation, train = divided(whole, (len(whole) // 5, len(whole) // 10), str(folder))
-    name = re.sub(r"[^a-z0-9_]+", "-", folder.name.lower()).strip("-_") or "images"
     return Dataset(
-        name=f"{name}-folder" if name in taken else name,
+        name=folder_name(folder, taken),
         classes=len(names),
         train=train,
         validation=validation,
@@ -50,6 +49,12 @@ def load_folder(folder: Path, taken: Collection[str] = ()) -> Dataset:
         mirrored=True,
         key=files_key(folder, (train, validation, test)),
     )
+
+
+def folder_name(folder: Path, taken: Collection[str] = ()) -> str:
+    """What the data set of a folder is called; see `load_folder`."""
+    name = re.sub(r"[^a-z0-9_]+", "-", folder.name.lower()).strip("-_") or "images"
+    return f"{name}-folder" if name in taken else name
 
 
 def _parts(folder: Path) -> tuple[list[str], list[Split]]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped
 from autoprox.language.expression import Expression, kind, statistics
-from autoprox.measuring.images import CLASSES, Batch, image_batch, noise_batch
+from autoprox.measuring.images import Batch, classes_of, image_batch, noise_batch
 from autoprox.measuring.splitting import Blocks, Measure, Triple, is_lack_of_memory, measured_in_parts, release_memory
 from autoprox.measuring.tensors import Tensors, block_values, network_values
 from autoprox.measuring.tokens import TextFile, text_batch, token_batch
@@ -73,8 +73,9 @@ class CaptureSettings:
         classes: outputs of the classifier; None: those of the space.
         seed: of the initial weights, of the batch and of what a sample takes.
         init: ``shared``, slices of one source of noise per space, or ``fresh`` noise for each architecture.
-        dataset, data_root: real training images of a data set in a local folder; None: standard normal noise images
-            with uniform labels.
+        dataset, data_root: real training images of a data set, and the local folder of those that are in one; no data
+            set: standard normal noise images with uniform labels.
+        augment: whether these images are changed by chance, by the seed, as in training.
         text: what networks that read text are measured on; None: seeded synthetic tokens. Others do not depend on it.
         device: where the passes run.
     """
@@ -85,6 +86,7 @@ class CaptureSettings:
     init: Init = "shared"
     dataset: str | None = None
     data_root: str | None = None
+    augment: bool = False
     device: str = "cpu"
     text: TextFile | None = None
 
@@ -92,6 +94,8 @@ class CaptureSettings:
         """The settings as they are recorded; the place of the data on this machine is not one of them."""
         record = asdict(self)
         del record["data_root"], record["text"]  # without a text it is not named: older memos and runs know none
+        if not self.augment:
+            del record["augment"]
         if self.text is not None:
             record["text"] = f"sha256:{self.text.digest}"
         if self.data_root is not None and self.dataset is None:
@@ -107,7 +111,7 @@ class CaptureSettings:
         run = [s for f in features for s in map(STATISTICS.__getitem__, statistics(f)) if s.needs_forward]
         if any(s.runs_batch for s in run):
             return self
-        plain = replace(self, batch_size=1, dataset=None, data_root=None, text=None)
+        plain = replace(self, batch_size=1, dataset=None, data_root=None, augment=False, text=None)
         return plain if run else replace(plain, classes=None)  # blocks do not know the classes
 
     def for_space(self, space: Space) -> CaptureSettings:
@@ -139,9 +143,7 @@ def settings_for(settings: CaptureSettings, dataset: str | None) -> CaptureSetti
     """The settings for one data set: with a data root each has its own batch and classes, noise serves all alike."""
     if settings.data_root is None or dataset is None:
         return settings
-    if dataset not in CLASSES:
-        raise InputError(f"images of {dataset!r} cannot be read; there are images of {', '.join(CLASSES)}")
-    return replace(settings, dataset=dataset, classes=CLASSES[dataset])
+    return replace(settings, dataset=dataset, classes=classes_of(dataset, settings.data_root))
 
 
 def batch_of(settings: CaptureSettings, space: Space) -> Batch:
@@ -154,16 +156,17 @@ def batch_of(settings: CaptureSettings, space: Space) -> Batch:
 
 def batch_key(settings: CaptureSettings) -> str | None:
     """Identity of the real images that the settings describe, which are read for it; None: noise."""
-    if settings.dataset is None or settings.data_root is None:
+    if settings.dataset is None:
         return None
-    return _batch(settings, CLASSES[settings.dataset], IMAGE_SIZE).key
+    return _batch(settings, classes_of(settings.dataset, settings.data_root), IMAGE_SIZE).key
 
 
 @lru_cache(maxsize=4)  # the data sets of a table and the one image of the ones pass; 128 images of 224 px are 77 MB
 def _batch(settings: CaptureSettings, classes: int, pixels: int) -> Batch:
     with _batch_within_memory(settings):
-        if settings.dataset is not None and settings.data_root is not None:
-            return image_batch(settings.dataset, settings.data_root, settings.batch_size, settings.seed, pixels)
+        if settings.dataset is not None:
+            chosen = settings.dataset, settings.data_root, settings.batch_size, settings.seed
+            return image_batch(*chosen, pixels, settings.augment)
         return noise_batch(settings.batch_size, classes, settings.seed, pixels)
 
 

@@ -85,7 +85,8 @@ def batch_of_settings(model: nn.Module, adapter: Adapter, settings: CaptureSetti
     shape = _images(model)
     if (shape.channels, shape.height) != (3, shape.width):
         raise InputError(f"{type(model).__name__} reads {shape}; images of data sets are square and have 3 channels")
-    batch = image_batch(settings.dataset, settings.data_root, settings.batch_size, settings.seed, shape.height)
+    chosen = settings.dataset, settings.data_root, settings.batch_size, settings.seed
+    batch = image_batch(*chosen, shape.height, settings.augment)
     if batch.classes > (found := _classes(model, adapter, shape)):
         raise InputError(
             f"{settings.dataset} has {batch.classes} classes and {type(model).__name__} {found}; build it with "

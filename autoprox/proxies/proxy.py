@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ FORMAT = "autoprox-proxy"
 VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Proxy:
     """An expression with how it was found.
 
@@ -38,6 +39,45 @@ class Proxy:
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     verdict: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def load(cls, source: str | Path) -> Proxy:
+        """A proxy file, a known proxy by its name, or an expression; see `resolve_proxy`, whose errors it raises."""
+        return resolve_proxy(str(source))
+
+    def save(self, path: str | Path) -> None:
+        """Write a proxy file, which `load` and every command read."""
+        save_proxy(Path(path), self)
+
+    @property
+    def text(self) -> str:
+        """The expression as a text."""
+        return to_text(self.expression)
+
+    def export(self, format: str = "python") -> str:
+        """The proxy in another form, such as a Python file that needs torch only; see `autoprox.export.export`."""
+        from autoprox.export import export
+
+        return export(self.expression, format, title=self.label, metrics=self.headline())
+
+    def records(self) -> list[dict[str, Any]]:
+        """The figures on the test architectures, one row a space and data set; the means are of the space ``joint``."""
+        return [
+            {"space": space, "dataset": dataset, **row}
+            for space, rows in self.metrics.items()
+            for dataset, row in (rows.items() if isinstance(rows, dict) else ())
+            if isinstance(row, dict)
+        ]
+
+    def __repr__(self) -> str:
+        figures = self.headline().get("joint, mean on test", {})
+        tau, bounds = figures.get("kendall"), figures.get("kendall_ci")
+        shown = "" if tau is None else f", tau {tau:.3f} on test"
+        shown += "" if tau is None or bounds is None else f" [{bounds[0]:.3f}, {bounds[1]:.3f}]"
+        return f"Proxy({self.text!r}{shown})"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(repr(self))}</code>"
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -27,7 +27,7 @@ from autoprox.spaces.architecture_file import ArchitectureFile, save_architectur
 from autoprox.spaces.budget import Budget
 from autoprox.versions import versions
 
-__all__ = ["Found", "search"]
+__all__ = ["Found", "Progression", "search"]
 
 BATCH = 8
 """Architectures measured at a time; the number of workers has no say in it, so that it does not change the result."""
@@ -35,6 +35,16 @@ BATCH = 8
 _VERDICT = 50  # architectures without a difference in score after which a proxy is not given more of them
 _PICKS = 10
 _TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Progression:
+    """Where a search stands: architectures scored, and the best of them so far; None without a score."""
+
+    evaluations: int
+    score: float | None
+    params: int | None
+    flops: int | None
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,7 @@ def search(
     workers: Workers,
     resume: bool = False,
     progress: Progress = silent,
+    observe: Callable[[Progression], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Found:
     """Search for the architecture with the highest score.
@@ -98,6 +109,7 @@ def search(
     Args:
         run_dir: where the run is kept; it must not hold a run yet, unless it is resumed.
         resume: continue the run in ``run_dir``.
+        observe: told after every batch where the search stands.
         stop: asked after every batch; true ends the search where it can be resumed.
 
     Raises:
@@ -136,6 +148,7 @@ def search(
             "random": rng.bit_generator.state, "batches": batches, "seconds": seconds, "exhausted": exhausted
         }  # fmt: skip
         folder.save(state, archive.records(len(archive) - len(keys)))
+        observe(_standing(archive))
         if stop() and len(archive) < settings.evaluations and not exhausted:
             archive.write(run_dir)
             raise InterruptedRunError(
@@ -161,6 +174,14 @@ def search(
     )
     save_architecture(run_dir / "arch.json", found.file())
     return found
+
+
+def _standing(archive: Archive) -> Progression:
+    if not archive.valid():
+        return Progression(len(archive), None, None, None)
+    best = archive.best()
+    numbers = archive.measurements[best].numbers
+    return Progression(len(archive), archive.valid()[best], int(numbers["params"]), int(numbers["flops"]))
 
 
 def _identity(proxy: Expression, settings: SearchSettings) -> dict[str, Any]:

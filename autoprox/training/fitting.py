@@ -16,12 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from autoprox.datasets import augmented, normalised
 from autoprox.errors import InputError, MissingError
 from autoprox.files import replacing
 from autoprox.measuring.capture import within_memory
 from autoprox.spaces import Architecture, Space
 from autoprox.spaces.networks import DropPath
-from autoprox.training.pictures import Pictures, augmented, normalised
+from autoprox.training.pictures import Pictures
 from autoprox.training.recipe import Recipe
 
 __all__ = ["DivergedError", "Epoch", "Fitting", "accuracy"]

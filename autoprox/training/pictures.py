@@ -1,8 +1,7 @@
-"""Images on their way into a training: decoded once or on demand, augmented and normalised in batches."""
+"""Images on their way into a training: decoded once or on demand, in batches."""
 
 from __future__ import annotations
 
-import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -11,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autoprox.datasets import MEAN, STD, Dataset, Split, load_dataset, square
+from autoprox.datasets import Dataset, Split, load_dataset, square
 
-__all__ = ["Pictures", "augmented", "normalised", "pictures_of"]
+__all__ = ["Pictures", "pictures_of"]
 
 _KEPT = 2 * 2**30
 """Bytes of decoded images that a split may keep in memory; a larger one is decoded anew in every epoch."""
@@ -66,39 +65,3 @@ def pictures_of(name: str, root: Path | None, side: int) -> tuple[Dataset, dict[
     dataset = load_dataset(name, root)
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     return dataset, {part: Pictures(split, side) for part, split in splits.items()}
-
-
-def normalised(images: Tensor) -> Tensor:
-    """uint8 images (B, 3, side, side) -> float32 with ImageNet's mean 0 and spread 1 a channel."""
-    mean, std = (images.new_tensor(values, dtype=torch.float32)[:, None, None] for values in (MEAN, STD))
-    return (images.float() / 255 - mean) / std
-
-
-def augmented(images: Tensor, strength: float, mirrored: bool, generator: torch.Generator) -> Tensor:
-    """Each image cropped, stretched, turned, mirrored, brightened and contrasted by chance, then normalised.
-
-    Args:
-        images: (B, 3, side, side) uint8, on any device.
-        strength: see `Recipe.augmentation`.
-        mirrored: whether a mirror image is of the same class.
-        generator: of the CPU, so that every device sees the same images.
-    """
-    if strength == 0:
-        return normalised(images)
-    count = len(images)
-    draws = torch.rand(count, 8, generator=generator) * 2 - 1  # uniform on ±1
-    zoom = (1 - 0.4 * strength * (draws[:, 0] + 1) / 2).sqrt()
-    stretch = torch.exp(0.2 * strength * draws[:, 1])
-    angle = math.radians(10) * strength * draws[:, 2]
-    flip = torch.where(draws[:, 3] < 0, -1.0, 1.0) if mirrored else torch.ones(count)
-    wide, high = zoom * stretch, zoom / stretch
-    theta = torch.zeros(count, 2, 3)
-    theta[:, 0, 0], theta[:, 0, 1] = flip * wide * angle.cos(), -high * angle.sin()
-    theta[:, 1, 0], theta[:, 1, 1] = flip * wide * angle.sin(), high * angle.cos()
-    theta[:, :, 2] = draws[:, 4:6] * (1 - zoom)[:, None]  # the crop stays inside, turned corners are mirrored in
-    grid = torch.nn.functional.affine_grid(theta.to(images.device), list(images.shape), align_corners=False)
-    values = normalised(images)
-    values = torch.nn.functional.grid_sample(values, grid, "bilinear", "reflection", align_corners=False)
-    brightness, contrast = (0.4 * strength * draws[:, i, None, None, None].to(images.device) for i in (6, 7))
-    mean = values.mean((1, 2, 3), keepdim=True)
-    return (values - mean) * (1 + contrast) + mean + brightness

@@ -1,21 +1,21 @@
-"""Which ground truth a command works on."""
+"""Which ground truth is worked on."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import typer
-
 from autoprox.errors import InputError, MissingError
+from autoprox.measuring.workers import Notice
 
 if TYPE_CHECKING:
     from autoprox.measuring.capture import CaptureSettings
     from autoprox.ranking.problem import Group
     from benchdata import Benchmark
 
-__all__ = ["GroundTruth", "chosen_benchmarks", "ground_truth"]
+__all__ = ["GroundTruth", "chosen_benchmarks", "ground_truth", "listed"]
 
 _HOW = (
     "install the public one with 'autoprox bench add vit-bench-101' (or --from DIR, if you have its files), "
@@ -59,6 +59,16 @@ def ground_truth(
     return GroundTruth(tables, groups)
 
 
+def listed(names: str | Sequence[str] | None) -> list[str] | None:
+    """The names of a comma list, or of a sequence, each once; None where none were given."""
+    if names is None:
+        return None
+    every = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
+    if not all(every):
+        raise InputError(f"{names!r} is not a list of names; expected one like cifar100,flowers, without empty names")
+    return list(dict.fromkeys(every))
+
+
 def _spaces(tables: Sequence[Benchmark], datasets: Sequence[str] | None) -> list[str]:
     """The spaces of the tables that this version can build and that have all the data sets asked for."""
     from autoprox.spaces import SPACES
@@ -93,7 +103,7 @@ def chosen_benchmarks(bench: Sequence[str], datasets: Sequence[str] | None) -> l
     broken = [location for location in locations.values() if location.problem]
     usable = [location for location in locations.values() if not location.problem]
     for location in broken:
-        typer.echo(f"autoprox: passing over the benchmark {location.name}: {location.problem}", err=True)
+        warnings.warn(f"passing over the benchmark {location.name}: {location.problem}", Notice, stacklevel=2)
     if not usable:
         trouble = "none of the benchmarks found can be used" if broken else "there is no ground truth on this computer"
         raise MissingError(f"{trouble}; {_HOW}")

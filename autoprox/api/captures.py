@@ -1,0 +1,81 @@
+"""From what a user says about captures to their settings, and where captures are kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoprox.errors import InputError, MissingError
+
+if TYPE_CHECKING:
+    from autoprox.measuring.capture import CaptureSettings
+
+__all__ = ["capture_settings", "memo", "result_kept"]
+
+
+def capture_settings(
+    batch_size: int,
+    seed: int,
+    data_root: str | PathLike[str] | None = None,
+    device: str = "cpu",
+    text: str | PathLike[str] | None = None,
+    *,
+    dataset: str | None = None,
+    augment: bool = False,
+) -> CaptureSettings:
+    """The settings of captures that the options describe.
+
+    Args:
+        dataset: images that all networks are measured on: the name of a data set, or a folder of images. Without it, a
+            data root gives each data set of the ground truth its own images.
+
+    Raises:
+        InputError: the device, the text or the images cannot be used.
+        MissingError: the text or an image cannot be read.
+    """
+    from autoprox.measuring.capture import CaptureSettings, batch_key, check_device
+    from autoprox.measuring.images import classes_of
+    from autoprox.measuring.tokens import text_file
+
+    check_device(device)
+    if augment and data_root is None and dataset is None:
+        raise InputError(
+            "noise images cannot be augmented; name real ones with --data-root or --dataset, or leave --augment out"
+        )
+    root = None if data_root is None else Path(data_root).expanduser().absolute()
+    if dataset is not None and (os.sep in dataset or (os.altsep or os.sep) in dataset):
+        folder = Path(dataset).expanduser().absolute()
+        root, dataset = folder.parent, folder.name
+    settings = CaptureSettings(
+        batch_size=batch_size,
+        seed=seed,
+        classes=None if dataset is None else classes_of(dataset, root),
+        dataset=dataset,
+        data_root=None if root is None else str(root),
+        augment=augment,
+        device=device,
+        text=None if text is None else text_file(Path(text)),
+    )
+    if dataset is not None:
+        batch_key(settings)  # reads the images, so that what is absent is known at once
+    return settings
+
+
+def memo() -> Path:
+    """The file of measured features that all runs share."""
+    from autoprox.measuring.store import MEMO, home_folder
+
+    return home_folder() / MEMO
+
+
+@contextmanager
+def result_kept(path: Path) -> Iterator[None]:
+    """Where the result of long work cannot be written, say where it is nevertheless."""
+    try:
+        yield
+    except MissingError as error:
+        raise MissingError(f"{error}; the result is in {path}") from None
