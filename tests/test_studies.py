@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,11 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoprox.discovery.run import discover
 from autoprox.errors import InputError
-from autoprox.ranking.problem import Group
+from autoprox.language.text import to_text
+from autoprox.measuring.workers import Workers
+from autoprox.ranking.problem import Group, gather
 from autoprox.spaces import get_space
 from autoprox.studies.plan import Design, read_plan
 from autoprox.studies.trials import trials_of
+from benchdata import load_benchmark
 from tests.commands import Captured, fails, prints, shows
 
 SMALL = """
@@ -211,3 +216,27 @@ def test_killed_and_resumed_with_another_number_of_workers_it_gives_the_same_tab
     assert "n = 14 test architectures" in text
     written = list(csv.DictReader((inside / "whole.csv").read_text(encoding="utf-8").splitlines()))
     assert [float(row["kendall"]) for row in written] == [round(row["kendall"], 6) for row in whole["rows"]]
+
+
+def test_a_cell_of_the_committed_study_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One discovery of docs/study.md, made anew: the same proxy, and its figures as they are printed there.
+
+    Another processor may round differently, so that figures are compared to a hundredth.
+    """
+    monkeypatch.setenv("AUTOPROX_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("AUTOPROX_BENCHMARKS", raising=False)
+    root = Path(__file__).parent.parent
+    plan = read_plan(root / "examples" / "study.toml")
+    groups = gather([load_benchmark("nano")])
+    (trial,) = trials_of(plan.designs[0], {"nano": groups})
+    method = next(method for method in plan.methods if method.name == "pareto")
+    settings = plan.settings(method, trial.plan, 0, plan.captures[0])
+    with Workers(1) as workers:
+        found = discover(trial.groups, settings, run_dir=tmp_path / "run", home=tmp_path / "home", workers=workers)
+    text = (root / "docs" / "study.md").read_text(encoding="utf-8")
+    shown = re.search(r"^\| 0 \| (\S+) \| (\S+) \| `([^`]+)` \|$", text, re.MULTILINE)
+    assert shown is not None
+    assert to_text(found.proxy.expression) == shown[3]
+    mean = found.proxy.metrics["joint"]["mean"]
+    assert mean["kendall"] == pytest.approx(float(shown[1]), abs=0.01)
+    assert mean["difference"] == pytest.approx(float(shown[2]), abs=0.01)

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from autoprox.api.groundtruth import ground_truth
 from autoprox.cli import options
-from autoprox.cli.groundtruth import ground_truth
 from autoprox.cli.interruption import stopping
 from autoprox.cli.remembered import recall, running
 from autoprox.errors import InputError
