@@ -197,6 +197,10 @@ def test_killed_and_resumed_with_another_number_of_workers_it_gives_the_same_tab
     assert pareto["against"]["random"]["difference"] == pytest.approx(gap)
     assert rows["own split", "params"]["difference"] == 0
 
+    code, sentence = fails(capsys, ["report", "whole"])
+    assert code == 2
+    assert "the folder of a study run; its table is the study.json in it" in sentence
+
     # a cell is what `discover` finds and says of it
     best = json.loads(
         (inside / "whole" / "cells/own-split/pareto/seed-1/init-0-batch-1/best.json").read_text(encoding="utf-8")
