@@ -15,32 +15,38 @@ from autoprox.studies.plan import PRESETS
 
 Row = Mapping[str, Any]
 
-OURS, RANDOM = "pareto", "random"
+OURS = "pareto"
 ROOT = Path(__file__).parent.parent
 
 
 def answer(rows: Mapping[str, Row]) -> Iterable[str]:
     """What the paired differences allow to say about the default preset, and nothing more."""
     ours = rows[OURS]
-    count = len(ours["repetitions"])
+    others = [name for name in PRESETS if name in ours["against"]]
+    words = {name: _compared(ours["against"][name]) for name in others}
+    counted = {
+        word: sum(found == word for found in words.values()) for word in ("better", "worse", "not distinguishable")
+    }
     yield (
-        f"τ of the default preset minus that of each other search, {count} seeds each, on the same n = {ours['n']} test "
-        "architectures. Better or worse is said only where both intervals exclude 0."
+        f"**{'Yes' if counted['better'] == len(others) else 'No'}.** Of the {len(others)} other searches the default preset is "
+        f"better than {counted['better']}, worse than {counted['worse']} and not distinguishable from "
+        f"{counted['not distinguishable']}: {len(ours['repetitions'])} seeds each, the same n = {ours['n']} test architectures of "
+        "one split. Better or worse is said only where both intervals of the difference exclude 0."
     )
     yield ""
     yield "| against | difference of mean τ [95 %, paired, over architectures] | [95 %, Welch, over seeds] | |"
     yield "|---|---|---|---|"
-    for name in (name for name in PRESETS if name in rows and name != OURS):
+    for name, word in words.items():
         found = ours["against"][name]
-        bounds = [found["difference_ci"], found["seeds_ci"]]
-        sure = all(ends is not None for ends in bounds)
-        word = "not distinguishable"
-        if sure and all(low > 0 for low, _ in bounds):
-            word = "better"
-        elif sure and all(high < 0 for _, high in bounds):
-            word = "worse"
-        over = " | ".join(interval(ends, sign=True) or "undefined" for ends in bounds)
-        yield f"| {name} | {signed(found['difference'])} {over.replace(' | ', ' | ', 1)} | {word} |"
+        paired, seeds = (interval(found[key], sign=True) or "undefined" for key in ("difference_ci", "seeds_ci"))
+        yield f"| {name} | {signed(found['difference'])} {paired} | {seeds} | {word} |"
+
+
+def _compared(found: Row) -> str:
+    bounds = [found["difference_ci"], found["seeds_ci"]]
+    if None not in bounds and all(low > 0 for low, _ in bounds):
+        return "better"
+    return "worse" if None not in bounds and all(high < 0 for _, high in bounds) else "not distinguishable"
 
 
 def table(rows: Iterable[Row]) -> Iterable[str]:
