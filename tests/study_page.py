@@ -30,7 +30,7 @@ def answer(rows: Mapping[str, Row]) -> Iterable[str]:
     yield (
         f"**{'Yes' if counted['better'] == len(others) else 'No'}.** Of the {len(others)} other searches the default preset is "
         f"better than {counted['better']}, worse than {counted['worse']} and not distinguishable from "
-        f"{counted['not distinguishable']}: {len(ours['repetitions'])} seeds each, the same n = {ours['n']} test architectures of "
+        f"{counted['not distinguishable']}: {len(ours['repetitions'])} seeds each, n = {ours['n']} test architectures of "
         "one split. Better or worse is said only where both intervals of the difference exclude 0."
     )
     yield ""
