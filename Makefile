@@ -6,9 +6,9 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 # Tests and timing gates run one torch thread per process: results must not depend on the number of cores.
-test perf truth results kill docs figure: export OMP_NUM_THREADS = 1
+test perf truth results study kill docs figure: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test lint perf truth results kill docs figure
+.PHONY: demo test lint perf truth results study kill docs figure
 demo: $(VENV)/.core
 	rm -rf demo && mkdir demo
 	$(BIN)/autoprox discover --evaluations 3000 --run-dir demo/discover --out demo/best.json
@@ -44,6 +44,12 @@ docs: $(VENV)/.test
 # The figure of the README, from a discovery.
 figure: $(VENV)/.test
 	$(BIN)/python -m tests.figure
+
+# docs/study.md, about 10 minutes on 2 cores; goes on where it was stopped.
+study: $(VENV)/.test
+	$(BIN)/autoprox study examples/study.toml --out build/study.csv --run-dir build/study \
+	    $(if $(wildcard build/study/settings.json),--resume)
+	$(BIN)/python -m tests.study_page
 
 # kill -9 at 20 random moments of discover, search and bench build, and of their workers: about 40 minutes on 2 cores.
 kill: $(VENV)/.test

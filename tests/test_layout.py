@@ -35,6 +35,7 @@ ROWS = {
     "autoprox.training": 4,
     "autoprox.explaining": 4,
     "autoprox.building": 4,
+    "autoprox.studies": 4,
     "autoprox.__main__": 5,
     "autoprox.api": 5,
     "autoprox.cli": 5,

@@ -24,6 +24,7 @@ from autoprox.cli.explaining import explain
 from autoprox.cli.listings import export, primitives, proxies, spaces
 from autoprox.cli.ranking import rank
 from autoprox.cli.reporting import report
+from autoprox.cli.studying import study
 from autoprox.cli.training import train
 from autoprox.errors import AutoproxError
 from autoprox.measuring.workers import Notice
@@ -40,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(discover)
+app.command()(study)
 app.command()(rank)
 app.command()(explain)
 app.command()(score)

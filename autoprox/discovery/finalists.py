@@ -15,9 +15,13 @@ from autoprox.language.text import to_text
 from autoprox.proxies.evaluation import Invalid, Scores
 from autoprox.ranking.fitness import Fitness
 
-__all__ = ["NO_SCORE_ADVICE", "exact_finalists", "exact_front"]
+__all__ = ["NO_SCORE_ADVICE", "NoScoreError", "exact_finalists", "exact_front"]
 
 NO_SCORE_ADVICE = "give --evaluations more, or ground truth whose labels differ"
+
+
+class NoScoreError(InputError):
+    """A discovery found no proxy with usable scores."""
 
 
 def exact_finalists(
@@ -30,7 +34,7 @@ def exact_finalists(
         ``both`` together, best by ``both`` first; one without a score has a ``reason`` and comes last.
 
     Raises:
-        InputError: none has a score.
+        NoScoreError: none has a score.
     """
     chosen = {to_text(verdict.expression): verdict for verdict in verdicts}
     parts = {"both": ("discovery", "selection"), "discovery": ("discovery",), "selection": ("selection",)}
@@ -63,7 +67,7 @@ def exact_finalists(
         finalists.append(record)
     if all("reason" in record for record in finalists):
         reason = f" ({finalists[0]['reason']})" if finalists else ""
-        raise InputError(f"no candidate has a usable score when measured exactly{reason}; {NO_SCORE_ADVICE}")
+        raise NoScoreError(f"no candidate has a usable score when measured exactly{reason}; {NO_SCORE_ADVICE}")
     return sorted(finalists, key=lambda r: ("reason" in r, -(r.get("both") or 0.0), r["complexity"], r["expression"]))
 
 

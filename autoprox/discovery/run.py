@@ -14,7 +14,7 @@ import numpy as np
 
 from autoprox.discovery.engines import AutoProxEngine, Engine, ParetoEngine, RandomEngine, best_of, pareto_front
 from autoprox.discovery.fields import Field, Laboratory, fields_of
-from autoprox.discovery.finalists import NO_SCORE_ADVICE, exact_finalists, exact_front
+from autoprox.discovery.finalists import NO_SCORE_ADVICE, NoScoreError, exact_finalists, exact_front
 from autoprox.discovery.judging import Judge, Verdict
 from autoprox.discovery.settings import Discovery, DiscoverySettings, Standing
 from autoprox.discovery.testing import measure_on_test
@@ -28,12 +28,12 @@ from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.proxy import Proxy, load_proxy
 from autoprox.ranking.ceiling import ceilings_of
 from autoprox.ranking.fitness import Fitness
-from autoprox.ranking.problem import LEAST_IN_PART, PARTS, Group, split_hash
+from autoprox.ranking.problem import LEAST_IN_PART, PARTS, Group, dealt_anew, split_hash
 from autoprox.run_folder import RunFolder
 from autoprox.versions import versions
 from benchdata import Benchmark
 
-__all__ = ["BEST", "TEST_SCORES", "discover", "discovered", "sample_part"]
+__all__ = ["BEST", "TEST_SCORES", "check_truth", "discover", "discovered", "sample_part"]
 
 BEST, TEST_SCORES = "best.json", "test_scores.json"
 """Files of a finished run: the proxy, and its scores of the test architectures; the proxy is written last."""
@@ -74,9 +74,7 @@ def discover(
         InterruptedRunError: ``stop`` said so.
     """
     settings.check()
-    _check(groups, PARTS if testing is None else _SEEN)
-    if testing is not None:
-        _check_apart(groups, testing)
+    check_truth(groups, testing)
     return _Run(
         groups, settings, run_dir, home, workers, benchmarks, tables, testing, resume, observe, progress, stop
     ).run()
@@ -123,6 +121,13 @@ def sample_part(
 
 
 _SEEN = ("discovery", "selection")
+
+
+def check_truth(groups: Sequence[Group], testing: Sequence[Group] | None) -> None:
+    """Raise InputError where ground truth is too small, says nothing, or is tested on what selection reads."""
+    _check(groups, PARTS if testing is None else _SEEN)
+    if testing is not None:
+        _check_apart(groups, testing)
 
 
 def _check(groups: Sequence[Group], parts: Sequence[str]) -> None:
@@ -216,9 +221,8 @@ class _Run:
         self.stop, self._progress = stop, progress
         self.tables = () if settings.null else tables  # shuffled labels are not the means over their trainings
         if settings.null:
-            rng = np.random.default_rng(settings.seed)
-            groups = [group.shuffled(rng) for group in groups]
-            testing = None if testing is None else [group.shuffled(rng) for group in testing]
+            dealt = dealt_anew([*groups, *(testing or ())], settings.seed)
+            groups, testing = dealt[: len(groups)], None if testing is None else dealt[len(groups) :]
         self.fields = fields_of(groups, settings.capture)
         self.testing = None if testing is None else fields_of(testing, settings.capture)
         self.best: list[Verdict] = []
@@ -318,7 +322,7 @@ class _Run:
 
     def _finalists(self) -> list[dict[str, Any]]:
         if not self.best:
-            raise InputError(f"no candidate of {self.settings.evaluations} has a usable score; {NO_SCORE_ADVICE}")
+            raise NoScoreError(f"no candidate of {self.settings.evaluations} has a usable score; {NO_SCORE_ADVICE}")
         return exact_finalists([*self.front, *self.best], self.fields, self.settings.fitness, self.laboratory)
 
     def _report(self, finalists: Sequence[dict[str, Any]], judge: Judge) -> Discovery:

@@ -17,7 +17,17 @@ from autoprox.spaces import Space, get_space
 from benchdata import Benchmark, Row
 from primitives.statistics import ARCHITECTURE_NUMBERS
 
-__all__ = ["FRACTIONS", "LEAST_IN_PART", "PARTS", "Group", "gather", "numbers_of", "split_hash", "split_of"]
+__all__ = [
+    "FRACTIONS",
+    "LEAST_IN_PART",
+    "PARTS",
+    "Group",
+    "dealt_anew",
+    "gather",
+    "numbers_of",
+    "split_hash",
+    "split_of",
+]
 
 PARTS = ("discovery", "selection", "test")
 FRACTIONS = {"discovery": 0.42, "selection": 0.18, "test": 0.40}
@@ -83,6 +93,12 @@ class Group:
         order = rng.permutation(len(self.networks))
         labels = {dataset: column[order] for dataset, column in self.labels.items()}
         return replace(self, labels=labels)
+
+
+def dealt_anew(groups: Iterable[Group], seed: int) -> list[Group]:
+    """Groups whose labels are shuffled, as a run on shuffled labels with this seed has them."""
+    rng = np.random.default_rng(seed)
+    return [group.shuffled(rng) for group in groups]
 
 
 def numbers_of(networks: Sequence[Network], classes: int | None = None) -> dict[str, list[float]]:

@@ -8,6 +8,7 @@ from autoprox.report.progress import View, work_view
 from autoprox.report.ranks import discovery_tables, rank_tables
 from autoprox.report.scores import score_records, score_table
 from autoprox.report.screen import show, standard_error
+from autoprox.report.studies import study_csv, study_tables
 from autoprox.report.tables import listing
 
 __all__ = [
@@ -22,5 +23,7 @@ __all__ = [
     "search_tables",
     "show",
     "standard_error",
+    "study_csv",
+    "study_tables",
     "work_view",
 ]

@@ -32,6 +32,9 @@ class DiscoveryView(View, Protocol):
     def observe(self, standing: Standing) -> None:
         """Show a new standing."""
 
+    def say(self, text: str) -> None:
+        """A line that stays."""
+
 
 class PlainDiscovery(PlainLines):
     """Standings as lines."""
@@ -39,6 +42,9 @@ class PlainDiscovery(PlainLines):
     def observe(self, standing: Standing) -> None:
         if self.due:
             self.line(_line(standing))
+
+    def say(self, text: str) -> None:
+        self.line(text)
 
 
 class LiveDiscovery:
@@ -70,6 +76,9 @@ class LiveDiscovery:
 
     def notice(self, text: str) -> None:
         self._notice = text
+
+    def say(self, text: str) -> None:
+        self._live.console.print(text)
 
     def _draw(self) -> RenderableType:
         parts: list[RenderableType] = [] if self._standing is None else [standing_panel(self._standing)]

@@ -21,6 +21,7 @@ KINDS = {"discover": "best.json", "search": "arch.json"}
 
 _WHICH = "a report can be made of the run folders of 'autoprox discover' and 'autoprox search'"
 _OTHERS = {
+    "study": "its table is the study.json in it, and the file that --out named; each discovery below cells/ can be reported",
     "build": "the table that it makes is shown by 'autoprox bench show NAME'",
     "train": "what the training came to stands in its training.json",
 }

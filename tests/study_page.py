@@ -1,0 +1,117 @@
+"""`make study`: the table of examples/study.toml becomes docs/study.md and docs/study.csv."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from autoprox.files import write_text
+from autoprox.report import study_csv
+from autoprox.report.figures import correlation, interval, signed
+from autoprox.studies.plan import PRESETS
+
+Row = Mapping[str, Any]
+
+OURS = "pareto"
+ROOT = Path(__file__).parent.parent
+
+
+def answer(rows: Mapping[str, Row]) -> Iterable[str]:
+    """What the paired differences allow to say about the default preset, and nothing more."""
+    ours = rows[OURS]
+    others = [name for name in PRESETS if name in ours["against"]]
+    words = {name: _compared(ours["against"][name]) for name in others}
+    counted = {
+        word: sum(found == word for found in words.values()) for word in ("better", "worse", "not distinguishable")
+    }
+    yield (
+        f"**{'Yes' if counted['better'] == len(others) else 'No'}.** Of the {len(others)} other searches the default preset is "
+        f"better than {counted['better']}, worse than {counted['worse']} and not distinguishable from "
+        f"{counted['not distinguishable']}: {len(ours['repetitions'])} seeds each, n = {ours['n']} test architectures of "
+        "one split. Better or worse is said only where both intervals of the difference exclude 0."
+    )
+    yield ""
+    yield "| against | difference of mean τ [95 %, paired, over architectures] | [95 %, Welch, over seeds] | |"
+    yield "|---|---|---|---|"
+    for name, word in words.items():
+        found = ours["against"][name]
+        paired, seeds = (interval(found[key], sign=True) or "undefined" for key in ("difference_ci", "seeds_ci"))
+        yield f"| {name} | {signed(found['difference'])} {paired} | {seeds} | {word} |"
+
+
+def _compared(found: Row) -> str:
+    bounds = [found["difference_ci"], found["seeds_ci"]]
+    if None not in bounds and all(low > 0 for low, _ in bounds):
+        return "better"
+    return "worse" if None not in bounds and all(high < 0 for _, high in bounds) else "not distinguishable"
+
+
+def table(rows: Iterable[Row]) -> Iterable[str]:
+    """One line a method."""
+    yield "| method | proxies | discovery τ | selection τ | test τ | Δτ to params | over seeds | partial ρ given params |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for row in rows:
+        parts = [row["parts"][part] for part in ("discovery", "selection", "test")]
+        taus = [f"{correlation(f['kendall'])} {interval(f['kendall_ci'])}" for f in parts]
+        gain = f"{signed(row['difference'])} {interval(row['difference_ci'], sign=True)}"
+        partial = f"{correlation(row['partial_spearman'])} {interval(row['partial_spearman_ci'])}"
+        seeds = interval(row["seeds_ci"], sign=True) or "–"
+        name = f"{row['method']}{'' if row['unseen'] else ' *'}"
+        yield f"| {name} | {row['proxies']} | {' | '.join(taus)} | {gain} | {seeds} | {partial} |"
+
+
+def page(record: Mapping[str, Any]) -> str:
+    """The page of a study."""
+    lines = [
+        "# Does our search beat the published one and random search?",
+        "",
+        "Made by `make study` from [examples/study.toml](../examples/study.toml); all figures are in [study.csv](study.csv). "
+        "What the keys mean: [studies](studies.md).",
+        "",
+    ]
+    for design, group in groupby(record["rows"], key=lambda row: row["design"]):
+        rows = {row["method"]: row for row in group}
+        first = rows[OURS]
+        n = {part: figures["n"] for part, figures in first["parts"].items()}
+        lines += [
+            f"## {design}",
+            "",
+            f"{first['evaluations']} evaluations a discovery. Evolution read {n['discovery']} architectures, the choice among "
+            f"finalists these and {n['selection']} more, nobody the {n['test']} of the test. The parameter count reaches "
+            f"{correlation(first['params'])} {interval(first['params_ci'])} there.",
+            "",
+            *answer(rows),
+            "",
+            "τ: Kendall's tau-b, the mean over spaces and data sets and over the proxies of a method, with its 95 % bootstrap "
+            "interval over architectures; Δτ on the same resamples; over seeds: 95 % t interval of the mean Δτ. Parts differ in "
+            "difficulty: compare with params inside each.",
+            "",
+            *table(rows.values()),
+            "",
+            "\\* a given proxy, of which it is not known what it was chosen on.",
+            "",
+            "In words:",
+            "",
+            *(f"- **{name}**: {'; '.join(f['text'] for f in row['verdict'])}." for name, row in rows.items()),
+            "",
+            f"What {OURS} found, seed by seed:",
+            "",
+            "| seed | τ on test | Δτ to params | proxy |",
+            "|---|---|---|---|",
+            *(
+                f"| {one['seed']} | {correlation(one['kendall'])} | {signed(one['difference'])} | "
+                f"`{next(iter(one['expressions'].values()))}` |"
+                for one in first["repetitions"]
+            ),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    kept = json.loads((ROOT / "build" / "study.json").read_text(encoding="utf-8"))
+    write_text(ROOT / "docs" / "study.md", page(kept))
+    write_text(ROOT / "docs" / "study.csv", study_csv(kept["rows"]))
