@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import networkx as nx
@@ -15,6 +16,7 @@ from primitives.statistics import ARCHITECTURE_NUMBERS, STATISTICS
 __all__ = [
     "MAX_DEPTH",
     "MAX_SIZE",
+    "REMEMBERED",
     "Expression",
     "Kind",
     "check_proxy",
@@ -37,6 +39,8 @@ T = TypeVar("T")
 MAX_SIZE = 200
 MAX_DEPTH = 40
 
+REMEMBERED = 2**16  # expressions whose properties are kept, of which evolution asks again and again
+
 
 @dataclass(frozen=True, slots=True)
 class Expression:
@@ -44,6 +48,16 @@ class Expression:
 
     head: str
     args: tuple[Expression, ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.head, self.args)))
+
+    def __hash__(self) -> int:
+        return self._hash  # computed once: evolution looks expressions up by the million
+
+    def __reduce__(self) -> tuple[type[Expression], tuple[str, tuple[Expression, ...]]]:
+        return Expression, (self.head, self.args)  # other processes hash text in other ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,7 @@ def subexpressions(expression: Expression) -> list[Expression]:
     return list(seen)
 
 
+@lru_cache(REMEMBERED)
 def complexity(expression: Expression) -> int:
     """Number of nodes, a shared sub-expression counted at every use: what a reader of the text has to read."""
     return fold(expression, lambda _: 1, lambda _, sizes: 1 + sum(sizes))
@@ -90,6 +105,7 @@ def depth(expression: Expression) -> int:
     return fold(expression, lambda _: 1, lambda _, depths: 1 + max(depths))
 
 
+@lru_cache(REMEMBERED)
 def kind(expression: Expression) -> Kind:
     """Infer level and shape class.
 

@@ -6,9 +6,10 @@ import ast
 import difflib
 import warnings
 from collections.abc import Iterable
+from functools import lru_cache
 
 from autoprox.errors import InputError
-from autoprox.language.expression import MAX_DEPTH, MAX_SIZE, Expression, check_proxy, fold
+from autoprox.language.expression import MAX_DEPTH, MAX_SIZE, REMEMBERED, Expression, check_proxy, fold
 from primitives.operators import OPERATORS, Operator
 from primitives.statistics import ARCHITECTURE_NUMBERS, STATISTICS
 
@@ -137,6 +138,7 @@ def _suggest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
+@lru_cache(REMEMBERED)
 def to_text(expression: Expression) -> str:
     """Print so that ``parse`` gives the same expression back."""
 
