@@ -274,7 +274,7 @@ def test_mistakes_are_one_sentence(
 
 
 def test_a_cluster_without_gpus_is_one_sentence(cluster: Any) -> None:
-    for node in cluster.worker_nodes:
+    for node in list(cluster.worker_nodes):
         cluster.remove_node(node, allow_graceful=True)
     with (
         pytest.raises(MissingError, match=r"has no node for a task; expected one with a processor and 0\.5 GPUs"),
