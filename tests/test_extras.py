@@ -46,13 +46,17 @@ NEEDING = {
         ["train", "arch.json", "--dataset", "./images", "--epochs", "1"],
     ],
     "ray": [[*SEARCH[:-2], "--ray", "auto"]],
+    "mlflow": [
+        [*SEARCH, "--track", "mlflow:log"],
+        ["train", "arch.json", "--dataset", "digits", "--track", "mlflow:log"],
+    ],
     "nlp": [[*SCORE, "hf:bert"]],
     "tracking": [
         [*SEARCH, "--track", "tensorboard:log"],
         ["train", "arch.json", "--dataset", "digits", "--track", "tensorboard:log"],
     ],
 }
-MODULES = {"pillow": "PIL"}  # where a distribution has another name
+MODULES = {"pillow": "PIL", "mlflow-skinny": "mlflow"}  # where a distribution has another name
 
 
 def extras() -> dict[str, list[str]]:

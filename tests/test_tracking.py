@@ -1,4 +1,4 @@
-"""``--track``: what TensorBoard's own reader finds in the events of a run."""
+"""``--track``: what the readers of TensorBoard and MLflow find of a run."""
 
 from __future__ import annotations
 
@@ -65,7 +65,32 @@ def test_nothing_is_logged_unless_it_is_asked_for(here: Path) -> None:
     assert not list(here.rglob("events.out*"))
 
 
-@pytest.mark.parametrize("where", ["log", "tensorboard:", "wandb:mine"])
+def test_a_search_in_mlflow(here: Path, capsys: Captured) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed")
+    pytest.importorskip("sqlalchemy")
+    record = prints(capsys, [*SEARCH, "--track", "mlflow:log"])
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{here}/log/mlflow.db")
+    experiment = client.get_experiment_by_name("autoprox")
+    (logged,) = client.search_runs([experiment.experiment_id])
+    assert logged.info.status == "FINISHED"
+    assert logged.data.metrics["search/best params"] == record["params"]
+    history = client.get_metric_history(logged.info.run_id, "search/best score")
+    assert sorted(point.step for point in history) == [8, 16]
+    assert "search/architecture" in logged.data.tags or "architecture" in logged.data.tags
+    prints(capsys, [*SEARCH, "--track", "mlflow:log", "--seed", "1"])
+    assert len(client.search_runs([experiment.experiment_id])) == 2
+
+
+def test_a_place_that_cannot_be_written_is_named(here: Path, capsys: Captured) -> None:
+    pytest.importorskip("mlflow", reason="MLflow is not installed")
+    (here / "file").write_text("")
+    code, line = fails(capsys, [*SEARCH, "--track", "mlflow:file"])
+    assert code == 3
+    assert "cannot log to MLflow at file" in line
+    assert not (here / "runs").exists()
+
+
+@pytest.mark.parametrize("where", ["log", "tensorboard:", "mlflow:", "wandb:mine"])
 def test_another_log_is_refused_before_any_work(where: str, here: Path, capsys: Captured) -> None:
     code, line = fails(capsys, [*SEARCH, "--track", where])
     assert code == 2
@@ -73,9 +98,15 @@ def test_another_log_is_refused_before_any_work(where: str, here: Path, capsys: 
     assert not (here / "runs").exists()
 
 
-def test_without_tensorboard_the_extra_is_named(here: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    code, line = fails(capsys, [*SEARCH, "--track", "tensorboard:log"])
+@pytest.mark.parametrize(
+    ("module", "where", "extra"),
+    [("torch.utils.tensorboard", "tensorboard:log", "tracking"), ("mlflow", "mlflow:log", "mlflow")],
+)
+def test_without_its_library_the_extra_is_named(
+    module: str, where: str, extra: str, here: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    code, line = fails(capsys, [*SEARCH, "--track", where])
     assert code == 3
-    assert "pip install 'autoprox-vit[tracking]'" in line
+    assert f"pip install 'autoprox-vit[{extra}]'" in line
     assert not (here / "runs").exists()

@@ -65,7 +65,7 @@ def discover(
         out: proxy file to write. Default: best.json, or null.json with `null`.
         run_dir: folder of the run. Default: a new one in runs/.
         resume: go on with the run in `run_dir` (default: the newest); what is left at its default is as the run began.
-        track: ``tensorboard:DIR`` to log the run's course.
+        track: ``tensorboard:DIR``, ``mlflow:DIR`` or ``mlflow:URI`` to log the run's course.
         progress: told (stage, steps done, steps in all). Default: lines on standard error where work takes long;
             `autoprox.silent` shows nothing.
         observe: told where the discovery stands, after every generation.

@@ -1,13 +1,13 @@
-"""Logs of a run for others to look at while it goes on: TensorBoard events, written by torch's own writer.
+"""Logs of a run for others to look at while it goes on: TensorBoard events, written by torch's own writer, or a run of MLflow.
 
-A run that is resumed goes on logging in the same folder; steps that were made again after a kill appear twice there, with the
-same figures.
+A run that is resumed goes on logging in the same folder, or as another run of MLflow; steps that were made again after a kill
+appear twice there, with the same figures.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Log", "tracker"]
 
-_SCHEME = "tensorboard:"
+EXPERIMENT = "autoprox"
+"""What the runs are filed under in MLflow."""
 
 
 class Log:
     """Takes what a run tells; without a writer it keeps nothing."""
 
-    def __init__(self, writer: Any = None) -> None:
+    def __init__(self, writer: _TensorBoard | _MLflow | None = None) -> None:
         self._writer = writer
 
     def discovery(self, standing: Standing) -> None:
@@ -78,7 +79,7 @@ class Log:
 
     def _text(self, name: str, text: str, step: int) -> None:
         if self._writer is not None:
-            self._writer.add_text(name, f"`{text}`", step)
+            self._writer.add_text(name, text, step)
 
 
 @contextmanager
@@ -87,25 +88,85 @@ def tracker(where: str | None) -> Iterator[Log]:
 
     Raises:
         InputError: it names no kind of log that there is.
-        MissingError: TensorBoard is not installed, or its folder cannot be written.
+        MissingError: TensorBoard or MLflow is not installed, or there is no writing to what is named.
     """
     if where is None:
         yield Log()
         return
-    folder = where.removeprefix(_SCHEME)
-    if folder == where or not folder:
-        raise InputError(f"{clipped(repr(where))} names no log; expected {_SCHEME}DIR, with a folder for the events")
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise MissingError(
-            "--track needs TensorBoard, which is not installed: pip install 'autoprox-vit[tracking]'"
-        ) from None
-    try:
-        writer = SummaryWriter(str(Path(folder).expanduser()))
-    except OSError as error:
-        raise MissingError(f"cannot write events to {clipped(folder)}: {error.strerror or error}") from None
+    kind, _, place = where.partition(":")
+    if kind not in _WRITERS or not place:
+        raise InputError(
+            f"{clipped(repr(where))} names no log; expected tensorboard:DIR, with a folder for the events, "
+            "or mlflow:DIR or mlflow:URI, with a folder for a store of MLflow or the address of one"
+        )
+    writer = _WRITERS[kind](place)
     try:
         yield Log(writer)
-    finally:
-        writer.close()
+    except BaseException:
+        writer.close(failed=True)
+        raise
+    writer.close()
+
+
+class _TensorBoard:
+    """Events in a folder."""
+
+    def __init__(self, folder: str) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise _missing("TensorBoard", "tracking") from None
+        try:
+            self._writer: Any = SummaryWriter(str(Path(folder).expanduser()))
+        except OSError as error:
+            raise MissingError(f"cannot write events to {clipped(folder)}: {error.strerror or error}") from None
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self._writer.add_scalar(name, value, step)
+
+    def add_text(self, name: str, text: str, step: int) -> None:
+        self._writer.add_text(name, f"`{text}`", step)
+
+    def close(self, failed: bool = False) -> None:
+        self._writer.close()
+
+
+class _MLflow:
+    """Metrics and tags of a new run in the store of a folder, or at an address."""
+
+    def __init__(self, place: str) -> None:
+        try:
+            from mlflow import MlflowClient
+            from mlflow.exceptions import MlflowException
+        except ImportError:
+            raise _missing("MLflow", "mlflow") from None
+        address, files = place, None
+        try:
+            if "://" not in place:  # MLflow itself refuses a store of plain files
+                folder = Path(place).expanduser().absolute()
+                folder.mkdir(parents=True, exist_ok=True)
+                address, files = f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
+            self._client: Any = MlflowClient(tracking_uri=address)
+            found = self._client.get_experiment_by_name(EXPERIMENT)
+            experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, files)
+            self._run: str = self._client.create_run(experiment).info.run_id
+        except ImportError:  # of what it needs for a database
+            raise _missing("MLflow with SQLAlchemy", "mlflow") from None
+        except (MlflowException, OSError) as error:
+            raise MissingError(f"cannot log to MLflow at {clipped(place)}: {clipped(str(error))}") from None
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self._client.log_metric(self._run, name, value, step=step)
+
+    def add_text(self, name: str, text: str, step: int) -> None:
+        self._client.set_tag(self._run, name, text)
+
+    def close(self, failed: bool = False) -> None:
+        self._client.set_terminated(self._run, "FAILED" if failed else "FINISHED")
+
+
+_WRITERS: dict[str, Callable[[str], _TensorBoard | _MLflow]] = {"tensorboard": _TensorBoard, "mlflow": _MLflow}
+
+
+def _missing(name: str, extra: str) -> MissingError:
+    return MissingError(f"--track needs {name}, which is not installed: pip install 'autoprox-vit[{extra}]'")

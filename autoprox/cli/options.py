@@ -94,8 +94,9 @@ Track = Annotated[
     str | None,
     typer.Option(
         "--track",
-        metavar="tensorboard:DIR",
-        help="Log the course of the run as TensorBoard events in DIR (extra tracking). Default: nothing.",
+        metavar="KIND:PLACE",
+        help="Log the course of the run: tensorboard:DIR as events (extra tracking); mlflow:DIR or mlflow:URI in a store of "
+        "MLflow (extra mlflow). Default: nothing.",
     ),
 ]
 BatchSize = Annotated[
