@@ -9,6 +9,9 @@ element. Three things keep estimates near the truth with a thousand elements out
   networks is not luck;
 - weights are calibrated, so that the numbers of elements, the sums, the sums of absolute values and of squares of all tensors
   come out as they are (Deville and Särndal 1992, Calibration estimators in survey sampling, JASA 87, linear case).
+
+A sample also has two halves, each with every other of the drawn elements and with calibrated weights of its own: where
+they disagree, the sample says little (balanced half-samples: McCarthy 1969, Pseudo-replication, Review of the ISI 37).
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["sampled"]
+__all__ = ["HALVES", "sampled"]
 
+HALVES = 2
 CERTAIN = 16  # largest, as many smallest and as many nearest zero of each tensor
 _PIECES = 32  # for each of these: extremes are looked for in the pieces that hold the most extreme ones
 _ROUNDS = 3
@@ -38,12 +42,13 @@ def sampled(tensors: Sequence[Tensor], totals: Tensor, count: int, seed: str) ->
         seed: of the places that are drawn.
 
     Returns:
-        Positions, (count,) int64, and weights, (count,) float32, nonnegative, both on the CPU.
+        Positions, (count,) int64, and weights, (1 + HALVES, count) float32, nonnegative, both on the CPU: those of the
+        sample first, then those of its halves, which are 0 for the elements of the other half.
     """
     length = tensors[0].numel()
     if length <= count:
         positions = torch.arange(count).clamp(max=length - 1)
-        return positions, (torch.arange(count) < length).float()
+        return positions, (torch.arange(count) < length).float().repeat(1 + HALVES, 1)
     of_each = min(CERTAIN, count // (6 * len(tensors)))  # half of the sample stays for the others
     certain = torch.from_numpy(np.unique(np.concatenate([_extremes(tensor, of_each) for tensor in tensors])))
     free = length - len(certain)
@@ -51,11 +56,13 @@ def sampled(tensors: Sequence[Tensor], totals: Tensor, count: int, seed: str) ->
     # the i-th element of those that are not certain: as many certain ones lie before it as are not beyond it
     drawn += np.searchsorted(certain.numpy() - np.arange(len(certain)), drawn, side="right")
     positions = torch.cat([certain, torch.from_numpy(drawn)])
-    weights = torch.ones(count, dtype=torch.float64)
-    weights[len(certain) :] = free / len(drawn)
-    _calibrate(
-        weights, len(certain), torch.stack([x[positions.to(x.device)].cpu().double() for x in tensors]), totals, length
-    )
+    sample = torch.stack([x[positions.to(x.device)].cpu().double() for x in tensors])
+    weights = torch.zeros(1 + HALVES, count, dtype=torch.float64)
+    weights[:, : len(certain)] = 1
+    for part, start, step in ((0, 0, 1), *((1 + half, half, HALVES) for half in range(HALVES))):
+        places = torch.arange(len(certain) + start, count, step)
+        weights[part, places] = free / len(places)
+        _calibrate(weights[part], places, sample, totals, length)
     return positions, weights.float()
 
 
@@ -81,11 +88,12 @@ def _extremes(tensor: Tensor, count: int) -> Tensor:
     return torch.cat(found).cpu()
 
 
-def _calibrate(weights: Tensor, certain: int, sample: Tensor, totals: Tensor, length: int) -> None:
+def _calibrate(weights: Tensor, drawn: Tensor, sample: Tensor, totals: Tensor, length: int) -> None:
     """Change the weights of the drawn elements, as little as possible, so that known totals come out; in place.
 
     Args:
-        weights: (count,) float64, of which the first ``certain`` stay.
+        weights: (count,) float64.
+        drawn: at which of these the drawn elements are; the others stay.
         sample: (tensors, count) float64.
         totals: (tensors, 3) as in `sampled`.
         length: what the weights add up to.
@@ -96,7 +104,7 @@ def _calibrate(weights: Tensor, certain: int, sample: Tensor, totals: Tensor, le
         return
     scale = (values.square() @ weights).sqrt().clamp(min=torch.finfo(torch.float64).tiny)
     values, known = values / scale[:, None], known / scale
-    active = torch.arange(len(weights)) >= certain
+    active = torch.zeros(len(weights), dtype=torch.bool).index_fill(0, drawn, True)
     for _ in range(_ROUNDS):
         part = values[:, active]
         design = weights[active]

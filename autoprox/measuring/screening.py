@@ -26,6 +26,7 @@ from torch import Tensor
 from autoprox.errors import InputError, MissingError
 from autoprox.files import replacing
 from autoprox.language.expression import Expression, kind, statistics, subexpressions
+from autoprox.language.expression import features as features_of
 from autoprox.language.text import to_text
 from autoprox.measuring.capture import CaptureSettings, Network, architecture_digest, capture, check_images, grouped
 from autoprox.measuring.sampling import sampled
@@ -42,7 +43,7 @@ ELEMENTS = 1024
 SPECTRAL_KINDS = ("weight", "grad")  # kinds of statistics whose spectral reductions are kept
 SAMPLES = Path("cache") / "samples"  # below the home folder
 _CHUNK = 8  # networks evaluated together: their rows of one statistic stay in a core's cache
-_GENERATION = 6
+_GENERATION = 7
 _WHOLE = (
     Form.SPECTRAL,
     Form.PATTERN,
@@ -192,6 +193,7 @@ class Screen:
             some = next(key for key in first.keys() if key.endswith("|weights"))  # noqa: SIM118 - not a dict
         self._blocks = [len(self._read(path, some)) for path in paths]
         self._tables: dict[str, Tensor] = {}
+        self._places: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
 
     @staticmethod
     def _read(path: Path, key: str) -> Tensor:
@@ -205,9 +207,23 @@ class Screen:
             self._tables[key] = torch.cat([self._read(path, key) for path in self._paths])
         return self._tables[key]
 
-    def _sample(self, name: str) -> tuple[Tensor, Tensor]:
-        """Elements of a statistic and their weights, (rows, elements) each."""
-        return self._rows(f"{name}|elements"), self._rows(f"{STATISTICS[name].shape_class}|weights")
+    def _sample(self, name: str, part: int, rows: slice) -> tuple[Tensor, Tensor]:
+        """Elements of a statistic and their weights, (rows, elements) each, in the sample or in one half of it."""
+        elements, shape = self._rows(f"{name}|elements")[rows], STATISTICS[name].shape_class
+        if part == 0:
+            return elements, self._rows(f"{shape}|weights")[rows, 0]
+        places, weights = self._half(shape, part)
+        return elements.gather(1, places[rows]), weights[rows]
+
+    def _half(self, shape: str, part: int) -> tuple[Tensor, Tensor]:
+        """Where the elements of a half are, and their weights; rows with fewer than others repeat one that counts 0."""
+        if (shape, part) not in self._places:
+            weights = self._rows(f"{shape}|weights")[:, part]
+            longest = int((weights > 0).sum(1).max())
+            places = (weights == 0).to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
+            found = weights.gather(1, places)
+            self._places[shape, part] = torch.where(found > 0, places, places[:, :1]), found
+        return self._places[shape, part]
 
     def _plain(self, feature: Expression) -> Tensor | None:
         """A feature that is kept exactly, (rows,) float64."""
@@ -217,15 +233,25 @@ class Screen:
         kept = plain_features(name)
         return self._rows(f"{name}|plain")[:, kept.index(feature)] if feature in kept else None
 
+    def estimates(self, expression: Expression) -> bool:
+        """Whether any feature of it is not kept exactly."""
+        return any(self._plain(feature) is None for feature in features_of(expression))
+
     def measured(
-        self, features: Sequence[Expression], threads: int = 1
+        self, features: Sequence[Expression], threads: int = 1, half: int | None = None
     ) -> dict[Expression, list[np.ndarray[Any, np.dtype[np.float64]]]]:
         """Estimate features.
+
+        Args:
+            features: from tensor to block level.
+            threads: of this process.
+            half: estimate from one half of each sample, 0 or 1 (what is kept exactly is the same in both).
 
         Returns:
             {feature: for each network (blocks,) float64}.
         """
         torch.set_num_threads(1)
+        part = 0 if half is None else 1 + half
         exact = {feature: plain for feature in features if (plain := self._plain(feature)) is not None}
         estimated = [feature for feature in features if feature not in exact]
         for feature in estimated:
@@ -233,7 +259,7 @@ class Screen:
                 if (e.args and OPERATORS[e.head].form in _WHOLE) or kind(e).level == "network":
                     raise InputError(f"{to_text(e)} can only be measured exactly, not on samples")
             for name in statistics(feature):  # read before the threads start
-                self._sample(name)
+                self._sample(name, part, slice(0))
         starts = np.cumsum([0, *self._blocks])
         chunks = [
             slice(int(starts[i]), int(starts[min(i + _CHUNK, len(self._blocks))]))
@@ -242,8 +268,8 @@ class Screen:
 
         def evaluate(rows: slice) -> dict[Expression, Tensor]:
             def leaf(name: str) -> Tensors:
-                elements, weights = self._sample(name)
-                return Tensors((elements[rows].unsqueeze(1),), weights[rows])
+                elements, weights = self._sample(name, part, rows)
+                return Tensors((elements.unsqueeze(1),), weights)
 
             with torch.no_grad():
                 return block_values(estimated, leaf)
