@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from autoprox.discovery.evolution import CORE, Vocabulary
 from autoprox.language.expression import Expression, features
@@ -16,7 +17,7 @@ from autoprox.measuring.workers import Progress, Workers
 from autoprox.proxies.evaluation import Invalid, Scores
 from autoprox.ranking.problem import Group
 
-__all__ = ["Field", "Laboratory", "fields_of"]
+__all__ = ["Field", "Laboratory", "PostponedError", "fields_of"]
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,26 @@ def fields_of(groups: Iterable[Group], capture: CaptureSettings) -> list[Field]:
     ]
 
 
+class PostponedError(Exception):
+    """What a laboratory that postpones has been asked for and does not know yet."""
+
+    def __init__(self, expressions: Sequence[Expression], fields: Sequence[Field]) -> None:
+        super().__init__(f"{len(expressions)} expressions are not measured yet")
+        self.expressions, self.fields = tuple(expressions), tuple(fields)
+
+
 @dataclass(frozen=True)
 class Laboratory:
-    """Measures fields: on samples for screening, or exactly. Both are kept in ``home`` and shared by all runs."""
+    """Measures fields: on samples for screening, or exactly. Both are kept in ``home`` and shared by all runs.
+
+    Attributes:
+        postpone: raise `PostponedError` instead of measuring anything exactly, so that several runs can be measured at once.
+    """
 
     home: Path
     workers: Workers
     progress: Progress
+    postpone: bool = False
 
     def screens(self, fields: Sequence[Field], words: Vocabulary) -> list[Screen]:
         """Samples of every field's networks."""
@@ -70,11 +84,16 @@ class Laboratory:
         self, expressions: Sequence[Expression], fields: Sequence[Field], stage: str
     ) -> list[list[Scores | Invalid]]:
         """Exact scores: for each field, of each expression, those of the field's networks."""
+
+        def later(*_: object) -> NoReturn:
+            raise PostponedError(expressions, fields)
+
+        progress = later if self.postpone else self.progress  # is called where something is to be measured
         wanted = list(dict.fromkeys(feature for e in expressions for feature in features(e)))
         columns = []
         with FeatureStore(self.home / MEMO) as store:
             for settings, networks in _by_settings(fields).items():
-                measured(networks, wanted, settings, store, self.workers, self.progress, stage)
+                measured(networks, wanted, settings, store, self.workers, progress, stage)
             for field in fields:
                 population = field.group.population()
                 rows = measured(field.group.networks, wanted, field.settings, store, self.workers)

@@ -68,14 +68,21 @@ class Judge:
         screens: for each group one screen a (space, data set) needs: data sets that share a batch share a screen.
         fitness: joint fitness on these groups.
         orient: judge a candidate that ranks the wrong way round by its negative.
+        verdicts: what is known already, to which new ones are added.
     """
 
     def __init__(
-        self, groups: Sequence[Group], screens: Sequence[Screen], fitness: Fitness, orient: bool, threads: int = 1
+        self,
+        groups: Sequence[Group],
+        screens: Sequence[Screen],
+        fitness: Fitness,
+        orient: bool,
+        threads: int = 1,
+        verdicts: dict[str, Verdict] | None = None,
     ) -> None:
         self._groups, self._screens, self._fitness = groups, screens, fitness
         self._orient, self._threads = orient, threads
-        self.verdicts: dict[str, Verdict] = {}
+        self.verdicts = {} if verdicts is None else verdicts
 
     def known(self, expression: Expression) -> Verdict | None:
         """The verdict on whatever ranks like the expression by construction."""

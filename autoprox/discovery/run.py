@@ -50,6 +50,7 @@ def discover(
     tables: Sequence[Benchmark] = (),
     testing: Sequence[Group] | None = None,
     resume: bool = False,
+    postpone: bool = False,
     observe: Callable[[Standing], None] = lambda _: None,
     progress: Progress = silent,
     stop: Callable[[], bool] = lambda: False,
@@ -66,17 +67,19 @@ def discover(
         tables: where the training seeds of the test labels are looked for, which tell the noise ceiling.
         testing: other ground truth to test on, such as a data set, a space or a benchmark that was held out; None: the test
             part of the split. None of its labels is among those that evolution or selection read.
+        postpone: end the run, resumable, before anything is measured exactly, and say what would be.
         observe, progress: told how the run stands and how captures go on.
         stop: asked at every safe point; true ends the run, resumable.
 
     Raises:
         InputError: settings, ground truth or folder do not fit.
         InterruptedRunError: ``stop`` said so.
+        PostponedError: the run goes on when these are in the memo.
     """
     settings.check()
     check_truth(groups, testing)
     return _Run(
-        groups, settings, run_dir, home, workers, benchmarks, tables, testing, resume, observe, progress, stop
+        groups, settings, run_dir, home, workers, benchmarks, tables, testing, resume, postpone, observe, progress, stop
     ).run()
 
 
@@ -209,12 +212,13 @@ class _Run:
         tables: Sequence[Benchmark],
         testing: Sequence[Group] | None,
         resume: bool,
+        postpone: bool,
         observe: Callable[[Standing], None],
         progress: Progress,
         stop: Callable[[], bool],
     ) -> None:
         self.settings, self.workers, self.observe = settings, workers, observe
-        self.laboratory = Laboratory(home, workers, self._interruptible)
+        self.laboratory = Laboratory(home, workers, self._interruptible, postpone)
         self.started = time.monotonic()
         self.problem = _problem(groups, settings, benchmarks, testing)
         self.folder = RunFolder(run_dir, "discover", {**settings.to_json(), **self.problem}, resume)
@@ -233,15 +237,15 @@ class _Run:
     def run(self) -> Discovery:
         state, journal = self.folder.load()
         self.before = float(state["seconds"]) if state else 0.0
-        judge = self._judge()
-        for entry in journal:
-            judge.verdicts[entry["key"]] = Verdict.from_json(entry)
-        self._learn(list(judge.verdicts.values()))
-        engine = self._engine(judge)
-        if state is not None:
-            engine.restore(state["engine"])
-        self._evolve(engine, judge)
-        return self._report(self._finalists(), judge)
+        verdicts = {entry["key"]: Verdict.from_json(entry) for entry in journal}
+        self._learn(list(verdicts.values()))
+        if len(verdicts) < self.settings.evaluations:
+            judge = self._judge(verdicts)
+            engine = self._engine(judge)
+            if state is not None:
+                engine.restore(state["engine"])
+            self._evolve(engine, judge)
+        return self._report(self._finalists(), len(verdicts))
 
     def _interruptible(self, stage: str, done: int, total: int) -> None:
         self._progress(stage, done, total)
@@ -253,11 +257,12 @@ class _Run:
                 f"stopped; continue with the same command and --resume --run-dir {self.folder.path}"
             )
 
-    def _judge(self) -> Judge:
+    def _judge(self, verdicts: dict[str, Verdict]) -> Judge:
         fields = [field.part("discovery") for field in self.fields]
         screens = self.laboratory.screens(fields, self.settings.words)
         orient = self.settings.fitness != "mean-abs"
-        return Judge([field.group for field in fields], screens, self.fitness, orient, self.workers.threads)
+        groups = [field.group for field in fields]
+        return Judge(groups, screens, self.fitness, orient, self.workers.threads, verdicts)
 
     def _engine(self, judge: Judge) -> Engine:
         rng = random.Random(self.settings.seed)
@@ -325,7 +330,7 @@ class _Run:
             raise NoScoreError(f"no candidate of {self.settings.evaluations} has a usable score; {NO_SCORE_ADVICE}")
         return exact_finalists([*self.front, *self.best], self.fields, self.settings.fitness, self.laboratory)
 
-    def _report(self, finalists: Sequence[dict[str, Any]], judge: Judge) -> Discovery:
+    def _report(self, finalists: Sequence[dict[str, Any]], evaluations: int) -> Discovery:
         best = finalists[0]
         expression = parse(best["expression"])
         parts = self._parts()
@@ -349,7 +354,7 @@ class _Run:
             "params": {part: figures["fitness_params"] for part, figures in found.parts.items()},
             "parts": found.parts,
             "likeness": found.likeness,
-            "evaluations": len(judge.verdicts),
+            "evaluations": evaluations,
             "invalid": self.invalid,
             "front": exact_front(finalists),
         }

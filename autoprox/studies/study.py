@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from autoprox.discovery.fields import Laboratory
+from autoprox.discovery.fields import Laboratory, PostponedError
 from autoprox.discovery.finalists import NoScoreError
 from autoprox.discovery.run import check_truth, discover, discovered
 from autoprox.discovery.settings import Standing
@@ -33,6 +33,7 @@ RESULT = "study.json"
 """File of a finished study: its table."""
 
 _FAILED = "failed.json"
+_TOGETHER = 200  # expressions in one capture: their tensors are all in memory at once
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ def study(
     progress: Progress = silent,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Run every cell that has not ended, then measure all that was found and compare it.
+    """Run every cell that has not ended, then compare what was found.
+
+    Cells take turns: what several are to measure exactly on the same architectures is measured for all of them at once.
 
     Args:
         plan: what to do.
@@ -127,14 +130,24 @@ def study(
         if method.given is None
         for capture in plan.captures
     ]
-    found: dict[Path, Expression | str] = {}
-    for number, cell in enumerate(cells, 1):
-        if stop():
-            raise InterruptedRunError(f"stopped; continue with the same command and --resume --run-dir {run_dir}")
-        found[cell.folder] = _run(cell, plan, truth, run_dir, home, workers, observe, progress, stop)
-        folder.save({"seconds": before + time.monotonic() - began, "cells": number, "of": len(cells)})
-        told(f"cell {number} of {len(cells)}: {cell.name}: {_text(found[cell.folder])}")
     laboratory = Laboratory(home, workers, progress)
+    found: dict[Path, Expression | str] = {}
+    waiting = cells
+    while waiting:
+        postponed: list[tuple[Cell, PostponedError]] = []
+        for cell in waiting:
+            if stop():
+                raise InterruptedRunError(f"stopped; continue with the same command and --resume --run-dir {run_dir}")
+            try:
+                found[cell.folder] = _run(cell, plan, truth, run_dir, home, workers, observe, progress, stop)
+            except PostponedError as asked:
+                postponed.append((cell, asked))
+                told(f"{cell.name}: {asked}")
+                continue
+            folder.save({"seconds": before + time.monotonic() - began, "cells": len(found), "of": len(cells)})
+            told(f"cell {len(found)} of {len(cells)}: {cell.name}: {_text(found[cell.folder])}")
+        _measure([asked for _, asked in postponed], laboratory)
+        waiting = [cell for cell, _ in postponed]
     record = {
         "format": "autoprox-study",
         "version": 1,
@@ -177,6 +190,7 @@ def _run(
             tables=[table for name in trial.truth for table in truth[name].tables],
             testing=trial.testing,
             resume=(path / SETTINGS).exists(),
+            postpone=True,
             observe=observe,
             progress=progress,
             stop=stop,
@@ -186,6 +200,19 @@ def _run(
     except NoScoreError as error:
         write_json(path / _FAILED, {"reason": str(error)})
         return str(error)
+
+
+def _measure(postponed: Sequence[PostponedError], laboratory: Laboratory) -> None:
+    """Measure what cells wait for: together, where they wait for the same architectures."""
+    together: dict[tuple[Any, ...], list[PostponedError]] = {}
+    for asked in postponed:
+        together.setdefault(tuple((f.settings, f.group.networks) for f in asked.fields), []).append(asked)
+    for several in together.values():
+        expressions = list(dict.fromkeys(expression for asked in several for expression in asked.expressions))
+        for first in range(0, len(expressions), _TOGETHER):
+            laboratory.scores(
+                expressions[first : first + _TOGETHER], several[0].fields, f"measure for {len(several)} cells"
+            )
 
 
 def _text(found: Expression | str) -> str:
