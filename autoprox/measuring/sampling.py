@@ -56,13 +56,19 @@ def sampled(tensors: Sequence[Tensor], totals: Tensor, count: int, seed: str) ->
     # the i-th element of those that are not certain: as many certain ones lie before it as are not beyond it
     drawn += np.searchsorted(certain.numpy() - np.arange(len(certain)), drawn, side="right")
     positions = torch.cat([certain, torch.from_numpy(drawn)])
-    sample = torch.stack([x[positions.to(x.device)].cpu().double() for x in tensors])
     weights = torch.zeros(1 + HALVES, count, dtype=torch.float64)
     weights[:, : len(certain)] = 1
-    for part, start, step in ((0, 0, 1), *((1 + half, half, HALVES) for half in range(HALVES))):
-        places = torch.arange(len(certain) + start, count, step)
-        weights[part, places] = free / len(places)
-        _calibrate(weights[part], places, sample, totals, length)
+    halves = [torch.arange(len(certain) + start, count, HALVES) for start in range(HALVES)]
+    parts = [torch.arange(len(certain), count), *halves]
+    for row, places in zip(weights, parts, strict=True):
+        row[places] = free / len(places)
+    sample = torch.stack([x[positions.to(x.device)].cpu().double() for x in tensors])
+    values = torch.cat([torch.ones(1, count).double(), sample, sample.abs(), sample.square()])
+    known = torch.cat([torch.tensor([float(length)]).double(), totals.T.flatten()])
+    if values.isfinite().all() and known.isfinite().all():
+        scale = (values.square() @ weights[0]).sqrt().clamp(min=torch.finfo(torch.float64).tiny)
+        for row, places in zip(weights, parts, strict=True):
+            _calibrate(row, places, values / scale[:, None], known / scale)
     return positions, weights.float()
 
 
@@ -88,31 +94,22 @@ def _extremes(tensor: Tensor, count: int) -> Tensor:
     return torch.cat(found).cpu()
 
 
-def _calibrate(weights: Tensor, drawn: Tensor, sample: Tensor, totals: Tensor, length: int) -> None:
+def _calibrate(weights: Tensor, drawn: Tensor, values: Tensor, known: Tensor) -> None:
     """Change the weights of the drawn elements, as little as possible, so that known totals come out; in place.
 
     Args:
         weights: (count,) float64.
         drawn: at which of these the drawn elements are; the others stay.
-        sample: (tensors, count) float64.
-        totals: (tensors, 3) as in `sampled`.
-        length: what the weights add up to.
+        values: (totals, count) float64, of about one size.
+        known: (totals,) what ``values @ weights`` is to be.
     """
-    values = torch.cat([torch.ones(1, len(weights)).double(), sample, sample.abs(), sample.square()])
-    known = torch.cat([torch.tensor([float(length)]).double(), totals.T.flatten()])
-    if not (values.isfinite().all() and known.isfinite().all()):
-        return
-    scale = (values.square() @ weights).sqrt().clamp(min=torch.finfo(torch.float64).tiny)
-    values, known = values / scale[:, None], known / scale
-    active = torch.zeros(len(weights), dtype=torch.bool).index_fill(0, drawn, True)
     for _ in range(_ROUNDS):
-        part = values[:, active]
-        design = weights[active]
-        gram = (part * design) @ part.mT
-        change = torch.linalg.lstsq(gram, (known - values @ weights)[:, None], driver="gelsd", rcond=1e-9).solution
-        weights[active] = design * (1 + change[:, 0] @ part)
-        negative = weights < 0
-        if not negative.any():
+        part, design = values[:, drawn], weights[drawn]
+        change = torch.linalg.lstsq(
+            (part * design) @ part.mT, (known - values @ weights)[:, None], driver="gelsd", rcond=1e-9
+        ).solution
+        changed = design * (1 + change[:, 0] @ part)
+        weights[drawn] = changed.clamp(min=0)
+        if (changed >= 0).all():
             return
-        weights[negative] = 0
-        active &= ~negative
+        drawn = drawn[changed >= 0]
