@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from autoprox.discovery.evolution import CORE, Vocabulary
+from autoprox.errors import MissingError
 from autoprox.language.expression import Expression, features
 from autoprox.measuring.capture import CaptureSettings, Network, settings_for
+from autoprox.measuring.losses import lost_among
 from autoprox.measuring.measure import measured
 from autoprox.measuring.screening import SAMPLES, Screen, take_samples
 from autoprox.measuring.store import MEMO, FeatureStore
 from autoprox.measuring.workers import Progress, Workers
 from autoprox.proxies.evaluation import Invalid, Scores
-from autoprox.ranking.problem import Group
+from autoprox.ranking.problem import LEAST_IN_PART, Group
 
 __all__ = ["Field", "Laboratory", "fields_of"]
 
@@ -30,6 +34,27 @@ class Field:
         """The architectures of some parts of the split."""
         return Field(self.group.part(*names), self.settings)
 
+    def without(self, lost: Mapping[Network, str]) -> Field:
+        """The architectures whose processes did not die.
+
+        Raises:
+            MissingError: so many have died that the rest cannot be ranked.
+        """
+        group = self.group
+        rows = [i for i, network in enumerate(group.networks) if network not in lost]
+        if len(rows) == len(group.networks):
+            return self
+        left = group.take(rows)
+        alike = any(len(set(column[np.isfinite(column)])) < 2 for column in left.labels.values())
+        if alike or len(rows) < LEAST_IN_PART:
+            reason = next(lost[network] for network in group.networks if network in lost)
+            raise MissingError(
+                f"{len(group.networks) - len(rows)} of {len(group.networks)} architectures of {group.space} in a part of the split "
+                f"could not be measured ({reason}); at least {LEAST_IN_PART} with different labels are needed there, so give the "
+                "machine more memory, or use a smaller --batch-size"
+            )
+        return Field(left, self.settings)
+
 
 def fields_of(groups: Iterable[Group], capture: CaptureSettings) -> list[Field]:
     """One field a group, or one a data set where each data set has its own images."""
@@ -44,43 +69,57 @@ def fields_of(groups: Iterable[Group], capture: CaptureSettings) -> list[Field]:
 
 @dataclass(frozen=True)
 class Laboratory:
-    """Measures fields: on samples for screening, or exactly. Both are kept in ``home`` and shared by all runs."""
+    """Measures fields: on samples for screening, or exactly. Both are kept in ``home`` and shared by all runs.
+
+    Attributes:
+        lost: networks whose processes died twice, and how: nothing measures them any more. Grows as it works.
+    """
 
     home: Path
     workers: Workers
     progress: Progress
+    lost: dict[Network, str] = field(default_factory=dict)
 
-    def screens(self, fields: Sequence[Field], words: Vocabulary) -> list[Screen]:
-        """Samples of every field's networks."""
+    def left(self, fields: Sequence[Field]) -> list[Field]:
+        """The fields without the lost networks; raises as `Field.without` does."""
+        return [one.without(self.lost) for one in fields]
+
+    def screens(self, fields: Sequence[Field], words: Vocabulary) -> tuple[list[Field], list[Screen]]:
+        """What is left of every field, and samples of that."""
         self.sample(fields, words)
-        return [self._sample(field.group.networks, words, field.settings) for field in fields]
+        left = self.left(fields)
+        return left, [self._sample(one.group.networks, words, one.settings) for one in left]
 
     def sample(self, fields: Sequence[Field], words: Vocabulary) -> None:
         """Take the samples that are missing."""
         for settings, networks in _by_settings(fields).items():
-            self._sample(networks, words, settings)
+            if left := [network for network in networks if network not in self.lost]:
+                self._sample(left, words, settings)
 
     def _sample(self, networks: Sequence[Network], words: Vocabulary, settings: CaptureSettings) -> Screen:
         # a folder for each vocabulary: runs of both at once do not replace each other's files, and no number of one can
         # depend, in its last bits, on what the other has captured beside it
         folder = self.home / SAMPLES if words.name == CORE.name else self.home / SAMPLES / words.name
-        return take_samples(networks, words.terminals, settings, folder, self.workers, self.progress)
+        return take_samples(networks, words.terminals, settings, folder, self.workers, self.progress, self.lost)
 
     def scores(
         self, expressions: Sequence[Expression], fields: Sequence[Field], stage: str
-    ) -> list[list[Scores | Invalid]]:
-        """Exact scores: for each field, of each expression, those of the field's networks."""
+    ) -> tuple[list[Field], list[list[Scores | Invalid]]]:
+        """Exact scores: what is left of every field, and for each field, of each expression, the scores of these networks."""
         wanted = list(dict.fromkeys(feature for e in expressions for feature in features(e)))
         columns = []
         with FeatureStore(self.home / MEMO) as store:
             for settings, networks in _by_settings(fields).items():
-                measured(networks, wanted, settings, store, self.workers, self.progress, stage)
-            for field in fields:
-                population = field.group.population()
-                rows = measured(field.group.networks, wanted, field.settings, store, self.workers)
+                tried = [network for network in networks if network not in self.lost]
+                rows = measured(tried, wanted, settings, store, self.workers, self.progress, stage)
+                self.lost.update(lost_among(tried, rows))
+            left = self.left(fields)
+            for one in left:
+                population = one.group.population()
+                rows = measured(one.group.networks, wanted, one.settings, store, self.workers)
                 population.add({feature: [row[feature] for row in rows] for feature in wanted})
                 columns.append([population.score(e, strict=True) for e in expressions])
-        return columns
+        return left, columns
 
 
 def _by_settings(fields: Sequence[Field]) -> dict[CaptureSettings, list[Network]]:

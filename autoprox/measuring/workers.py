@@ -99,6 +99,8 @@ class Workers:
             self.count = count
         self._idle: list[_Worker] = []
         self._busy: dict[Any, _Worker] = {}  # by connection
+        self._worked = False  # whether any task has ended in another process
+        self._given_up_so_far = 0
 
     @property
     def threads(self) -> int:
@@ -128,9 +130,11 @@ class Workers:
             lost: makes the result of a task that was given up, from the task and the reason.
 
         Raises:
-            MissingError: a task was given up and there is no ``lost``, or no process can be started.
+            MissingError: a task was given up and there is no ``lost``, every process dies, or none can be started.
         """
-        if self.local and (self.count == 1 or (len(tasks) <= 1 and not self._idle)):  # to start a process takes seconds
+        # to start a process takes seconds; but where processes die, this one is not put at stake
+        one = len(tasks) <= 1 and not self._idle and not self._given_up_so_far
+        if self.local and (self.count == 1 or one):
             yield from _here(function, tasks)
             return
         early: dict[int, T] = {}
@@ -179,6 +183,7 @@ class Workers:
                         tell(f"{content.what} {content.fate} at {_name(tasks[index])}; {again}")
                         continue
                     agenda.end(index)
+                    self._worked |= kind != LOST
                     if kind == LOST:
                         ended.append((index, self._given_up(content, tasks[index], lost)))
                     elif kind == RAISED:
@@ -195,6 +200,11 @@ class Workers:
             raise MissingError(f"worker processes cannot be started: {last}; {self.remedy}")
         if lost is None:
             raise MissingError(f"{self.lost_twice} {_name(task)}: {last}; {self.remedy}")
+        self._given_up_so_far += 1
+        if not self._worked and self._given_up_so_far == _HOPELESS:
+            raise MissingError(
+                f"every worker process died, two at each of the first {_HOPELESS} tasks, and none did one: {last}; {self.remedy}"
+            )
         reason = f"{self.lost_twice} it: {last}"
         tell(f"{_name(task)} is left out: {reason}")
         return lost(task, reason)
@@ -315,6 +325,7 @@ class _Worker:
 
 
 _PATIENCE = 5.0  # seconds
+_HOPELESS = 5  # tasks given up, before any was done, after which no more are tried
 
 
 def _serve(connection: Connection) -> None:
