@@ -20,7 +20,7 @@ from autoprox.measuring.workers import Progress, Workers
 from autoprox.proxies.evaluation import Invalid, Scores
 from autoprox.ranking.problem import LEAST_IN_PART, Group
 
-__all__ = ["Field", "Laboratory", "fields_of"]
+__all__ = ["Field", "Laboratory", "fields_of", "remaining"]
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,27 @@ class Field:
         """The architectures of some parts of the split."""
         return Field(self.group.part(*names), self.settings)
 
-    def without(self, lost: Mapping[Network, str]) -> Field:
-        """The architectures whose processes did not die.
 
-        Raises:
-            MissingError: so many have died that the rest cannot be ranked.
-        """
-        group = self.group
-        rows = [i for i, network in enumerate(group.networks) if network not in lost]
-        if len(rows) == len(group.networks):
-            return self
-        left = group.take(rows)
-        alike = any(len(set(column[np.isfinite(column)])) < 2 for column in left.labels.values())
-        if alike or len(rows) < LEAST_IN_PART:
-            reason = next(lost[network] for network in group.networks if network in lost)
-            raise MissingError(
-                f"{len(group.networks) - len(rows)} of {len(group.networks)} architectures of {group.space} in a part of the split "
-                f"could not be measured ({reason}); at least {LEAST_IN_PART} with different labels are needed there, so give the "
-                "machine more memory, or use a smaller --batch-size"
-            )
-        return Field(left, self.settings)
+def remaining(group: Group, lost: Mapping[Network, str]) -> Group:
+    """The architectures of a part of the split whose processes did not die.
+
+    Raises:
+        MissingError: so many have died that the rest cannot be ranked.
+    """
+    rows = [i for i, network in enumerate(group.networks) if network not in lost]
+    count = len(group.networks) - len(rows)
+    if not count:
+        return group
+    left = group.take(rows)
+    alike = any(len(set(column[np.isfinite(column)])) < 2 for column in left.labels.values())
+    if alike or len(rows) < LEAST_IN_PART:
+        reason = next(lost[network] for network in group.networks if network in lost)
+        raise MissingError(
+            f"{count} of the {len(group.networks)} architectures of {group.space} in one part of the split could not be "
+            f"measured ({reason}); at least {LEAST_IN_PART} with different labels are needed there: give the machine more "
+            "memory, or use fewer --workers or a smaller --batch-size"
+        )
+    return left
 
 
 def fields_of(groups: Iterable[Group], capture: CaptureSettings) -> list[Field]:
@@ -81,8 +82,8 @@ class Laboratory:
     lost: dict[Network, str] = field(default_factory=dict)
 
     def left(self, fields: Sequence[Field]) -> list[Field]:
-        """The fields without the lost networks; raises as `Field.without` does."""
-        return [one.without(self.lost) for one in fields]
+        """The fields without the lost networks; raises as `remaining` does."""
+        return [Field(remaining(one.group, self.lost), one.settings) for one in fields]
 
     def screens(self, fields: Sequence[Field], words: Vocabulary) -> tuple[list[Field], list[Screen]]:
         """What is left of every field, and samples of that."""
@@ -125,6 +126,6 @@ class Laboratory:
 def _by_settings(fields: Sequence[Field]) -> dict[CaptureSettings, list[Network]]:
     """All networks that share a capture in one list, so that no worker waits for the end of a field."""
     found: dict[CaptureSettings, dict[Network, None]] = {}
-    for field in fields:
-        found.setdefault(field.settings, {}).update(dict.fromkeys(field.group.networks))
+    for one in fields:
+        found.setdefault(one.settings, {}).update(dict.fromkeys(one.group.networks))
     return {settings: list(networks) for settings, networks in found.items()}

@@ -157,9 +157,10 @@ def take_samples(
             warnings.warn(text, Notice, stacklevel=2)
         if tasks:
             progress("sample", 0, len(tasks))
+        given_up = {} if lost is None else lost
         for done, (network, content) in enumerate(workers.completed(_task, tasks, None if lost is None else _lost), 1):
-            if lost is not None and isinstance(content, str):
-                lost[network] = content
+            if isinstance(content, str):
+                given_up[network] = content
             else:
                 with replacing(paths[network]) as temporary:
                     temporary.write_bytes(content)
@@ -169,7 +170,7 @@ def take_samples(
             f"the samples of statistics cannot be kept in {place} ({error}); free some disk space, make it writable, or point "
             "AUTOPROX_HOME at another folder"
         ) from None
-    left = [paths[network] for network in networks if network not in (lost or ())]
+    left = [paths[network] for network in networks if network not in given_up]
     if not left:
         raise MissingError(f"none of the {len(networks)} networks could be measured: every process that tried it died")
     return Screen(left)

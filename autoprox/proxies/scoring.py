@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, features, is_relative
@@ -100,7 +101,7 @@ class Scorer(Judge):
         """
         rows: list[BlockValues] = [{} for _ in networks]
         if self.features:
-            given_up: dict[Network, BlockValues] = {
+            given_up: dict[Network, Any] = {
                 network: dict.fromkeys(self.features, Lost(reason)) for network, reason in (lost or {}).items()
             }
             tried = [network for network in networks if network not in given_up]

@@ -18,6 +18,7 @@ from autoprox.files import read_json, write_json
 from autoprox.language.expression import Expression
 from autoprox.language.text import to_text
 from autoprox.measuring.capture import CaptureSettings
+from autoprox.measuring.losses import left_out
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.ranking.problem import Group
 from autoprox.run_folder import SETTINGS, RunFolder
@@ -135,10 +136,12 @@ def study(
         folder.save({"seconds": before + time.monotonic() - began, "cells": number, "of": len(cells)})
         told(f"cell {number} of {len(cells)}: {cell.name}: {_text(found[cell.folder])}")
     laboratory = Laboratory(home, workers, progress)
+    rows = rows_of(trials, plan, [_found(trial, plan, found) for trial in trials], laboratory)
     record = {
         "format": "autoprox-study",
         "version": 1,
-        "rows": rows_of(trials, plan, [_found(trial, plan, found) for trial in trials], laboratory),
+        "rows": rows,
+        **({"left_out": left_out(laboratory.lost)} if laboratory.lost else {}),
         "versions": versions(),
         "seconds": round(before + time.monotonic() - began, 1),
     }
