@@ -25,10 +25,10 @@ from autoprox.proxies.scoring import score_architectures
 from autoprox.ranking.comparison import Comparison, compare
 from autoprox.ranking.problem import Group, numbers_of, split_of
 from autoprox.search import Found, SearchSettings, search
-from tests.dying import KILLS, POISONED, SPACE, register
+from tests.dying import KILLS, POISONED, SPACE, Dying, register
 
 CAPTURE = CaptureSettings(batch_size=1)
-DISCOVERY = DiscoverySettings(evaluations=60, finalists=2, capture=CAPTURE)
+DISCOVERY = DiscoverySettings(evaluations=250, finalists=2, capture=CAPTURE)
 SEARCH = SearchSettings("planted", evaluations=12, capture=CAPTURE)
 WEIGHTS = "sum(l2(qkv.weight))"
 REASON = "two worker processes died at it: the last one was killed by SIGKILL"
@@ -43,7 +43,7 @@ def planted() -> Iterator[None]:
     autoprox.forget("planted")
 
 
-def ground(count: int = 30) -> Group:
+def ground(count: int = 36) -> Group:
     rng = np.random.default_rng(3)
     keys = list(dict.fromkeys(SPACE.key(SPACE.sample(rng)) for _ in range(20 * count)))[:count]
     networks = tuple(("planted", key) for key in keys)
@@ -61,7 +61,7 @@ def plant(patch: pytest.MonkeyPatch, variable: str, *networks: Network) -> None:
 
 
 def found(tmp_path: Path, name: str, count: int = 2, **options: Any) -> Discovery:
-    with Workers(count) as workers:
+    with Dying(count) as workers:
         return discover(
             [ground()], DISCOVERY, run_dir=tmp_path / name, home=tmp_path / f"home {name}", workers=workers, **options
         )
@@ -97,12 +97,12 @@ def test_discovery_leaves_out_what_dies_and_resumes_without_it(tmp_path: Path, m
 
 def test_too_few_that_are_left_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, KILLS, *of_part(ground(), "selection")[:2])
-    with pytest.raises(MissingError, match=r"2 of the 5 architectures of planted in one part .* at least 5 with"):
+    with pytest.raises(MissingError, match=r"2 of the 6 architectures of planted in one part .* at least 5 with"):
         found(tmp_path, "run")
 
 
 def compared(tmp_path: Path, group: Group) -> Comparison:
-    with Workers(2) as workers:
+    with Dying(2) as workers:
         return compare([group], [resolve_proxy(WEIGHTS)], CAPTURE, tmp_path / "memo", workers, resamples=20)
 
 
@@ -119,8 +119,20 @@ def test_ranks_are_those_of_the_others(tmp_path: Path, monkeypatch: pytest.Monke
     assert compared(tmp_path, group).lost == {}
 
 
+def test_processes_that_really_die_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = ground(4)
+    plant(monkeypatch, KILLS, group.networks[1])
+    with FeatureStore(tmp_path / "memo") as store, Workers(2) as real, Dying(2) as pretended:
+        one, other = (
+            score_architectures(parse_proxy(WEIGHTS), group.networks, CAPTURE, store, workers)
+            for workers in (real, pretended)
+        )
+    assert one == other
+    assert [isinstance(score, Invalid) for _, score in one] == [False, True, False, False]
+
+
 def searched(tmp_path: Path, name: str, count: int = 2, **options: Any) -> Found:
-    with Workers(count) as workers, FeatureStore(tmp_path / f"{name}.sqlite") as store:
+    with Dying(count) as workers, FeatureStore(tmp_path / f"{name}.sqlite") as store:
         run_dir = tmp_path / name
         return search(parse_proxy(WEIGHTS), SEARCH, run_dir=run_dir, store=store, workers=workers, **options)
 
@@ -159,7 +171,7 @@ def test_a_training_that_kills_is_a_failure_of_the_table(tmp_path: Path, monkeyp
         whole = build(settings, tmp_path / "whole", False, workers)
     dead = SPACE.key(SPACE.parse(whole.rows[1].architecture))
     plant(monkeypatch, KILLS, ("planted", dead))
-    with Workers(2) as workers:
+    with Dying(2) as workers:
         table = build(settings, tmp_path / "run", False, workers)
     (failure,) = table.provenance["failures"]
     assert failure["architecture"] == dead
