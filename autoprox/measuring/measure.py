@@ -104,10 +104,11 @@ def _measured(
 
     if tasks:
         progress(stage, 0, len(tasks))
+    results = workers.map(
+        _task, tasks, _lost, here=len(networks) <= 1
+    )  # the others are not put at stake by the last one
     try:
-        for done, ((network, _, part, _), values) in enumerate(
-            zip(tasks, workers.map(_task, tasks, _lost), strict=True), 1
-        ):
+        for done, ((network, _, part, _), values) in enumerate(zip(tasks, results, strict=True), 1):
             known[network].update(values)
             numbers = {text: value for text, value in values.items() if not isinstance(value, Lacking)}
             pending.setdefault(keys[part], {})[names[network]] = numbers

@@ -121,16 +121,18 @@ class Workers:
         function: Callable[[Task], T],
         tasks: Sequence[Task],
         lost: Callable[[Task, str], T] | None = None,
+        here: bool = True,
     ) -> Iterator[T]:
         """Yield function(task) in the order of the tasks; few are in flight at a time, so results do not pile up.
 
         Args:
             lost: makes the result of a task that was given up, from the task and the reason.
+            here: whether a single task may be done in this process, which its death would end.
 
         Raises:
             MissingError: a task was given up and there is no ``lost``, every process dies, or none can be started.
         """
-        one = len(tasks) <= 1 and not self._idle and not self._lost  # to start a process takes seconds
+        one = here and len(tasks) <= 1 and not self._idle and not self._lost  # to start a process takes seconds
         if self.local and (self.count == 1 or one):
             yield from _here(function, tasks)
             return
