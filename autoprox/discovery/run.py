@@ -23,6 +23,7 @@ from autoprox.files import write_json
 from autoprox.language.expression import complexity
 from autoprox.language.text import parse, to_text
 from autoprox.measuring.capture import batch_key
+from autoprox.measuring.losses import left_out
 from autoprox.measuring.shards import Shard
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.proxy import Proxy, load_proxy
@@ -118,9 +119,10 @@ def sample_part(
     _check(groups, PARTS)
     fields = [field.part("discovery") for field in fields_of(groups, settings.capture)]
     parts = [Field(f.group.take(shard.of(range(len(f.group.networks)))), f.settings) for f in fields]
-    Laboratory(home, workers, progress).sample([field for field in parts if field.group.networks], settings.words)
+    laboratory = Laboratory(home, workers, progress)
+    laboratory.sample([field for field in parts if field.group.networks], settings.words)
     done, whole = [{network for field in some for network in field.group.networks} for some in (parts, fields)]
-    return len(done), len(whole)
+    return len(done - laboratory.lost.keys()), len(whole)
 
 
 _SEEN = ("discovery", "selection")
@@ -218,7 +220,7 @@ class _Run:
         stop: Callable[[], bool],
     ) -> None:
         self.settings, self.workers, self.observe = settings, workers, observe
-        self.laboratory = Laboratory(home, workers, self._interruptible, postpone)
+        self.laboratory = Laboratory(home, workers, self._interruptible, postpone=postpone)
         self.started = time.monotonic()
         self.problem = _problem(groups, settings, benchmarks, testing)
         self.folder = RunFolder(run_dir, "discover", {**settings.to_json(), **self.problem}, resume)
@@ -232,11 +234,12 @@ class _Run:
         self.best: list[Verdict] = []
         self.front: list[Verdict] = []
         self.invalid = 0
-        self.fitness = Fitness([field.part("discovery").group for field in self.fields], settings.fitness)
 
     def run(self) -> Discovery:
         state, journal = self.folder.load()
         self.before = float(state["seconds"]) if state else 0.0
+        if state is not None:  # what evolution has gone on without stays out, even where it could be measured now
+            self.laboratory.lost.update({(space, key): reason for space, key, reason in state.get("lost", ())})
         verdicts = {entry["key"]: Verdict.from_json(entry) for entry in journal}
         self._learn(list(verdicts.values()))
         if len(verdicts) < self.settings.evaluations:
@@ -258,8 +261,10 @@ class _Run:
             )
 
     def _judge(self, verdicts: dict[str, Verdict]) -> Judge:
-        fields = [field.part("discovery") for field in self.fields]
-        screens = self.laboratory.screens(fields, self.settings.words)
+        fields, screens = self.laboratory.screens(
+            [field.part("discovery") for field in self.fields], self.settings.words
+        )
+        self.fitness = Fitness([field.group for field in fields], self.settings.fitness)
         orient = self.settings.fitness != "mean-abs"
         groups = [field.group for field in fields]
         return Judge(groups, screens, self.fitness, orient, self.workers.threads, verdicts)
@@ -293,7 +298,9 @@ class _Run:
         new = list(judge.verdicts.items())[saved:]
         self._learn([verdict for _, verdict in new])
         entries = [{"key": key, **verdict.to_json()} for key, verdict in new]
-        self.folder.save({"engine": engine.state(), "seconds": self._seconds()}, entries)
+        lost = [[*network, reason] for network, reason in sorted(self.laboratory.lost.items())]
+        state = {"engine": engine.state(), "seconds": self._seconds(), **({"lost": lost} if lost else {})}
+        self.folder.save(state, entries)
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self.started
@@ -343,7 +350,9 @@ class _Run:
             supervised=self.testing is None,
             ceilings=ceilings_of([field.group for field in parts["test"]], self.tables),
         )
+        lost = {"left_out": left_out(self.laboratory.lost)} if self.laboratory.lost else {}
         summary = {
+            **lost,
             "expression": best["expression"],
             "complexity": best["complexity"],
             "fitness": self.settings.fitness,
@@ -362,6 +371,7 @@ class _Run:
             "seed": self.settings.seed,
             "settings": self.settings.to_json(),
             **self.problem,
+            **lost,
             "selection": {
                 key: summary[key] for key in ("discovery", "selection", "test", "params", "evaluations", "invalid")
             },

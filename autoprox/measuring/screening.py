@@ -98,7 +98,7 @@ def _singular_values(matrices: Sequence[Tensor], name: str, known: dict[int, Ten
     return torch.cat([known[id(matrix)] for matrix in matrices])
 
 
-def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> tuple[Network, bytes]:
+def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> tuple[Network, bytes | str]:
     """The content of a network's file; whoever hands out the work writes it, since the home folder is there alone."""
     network, names, settings, key = task
     check_images(settings, key)
@@ -110,6 +110,10 @@ def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> tuple[
     table = {part: torch.stack([row[part] for row in rows]) for part in rows[0]}
     # one key of metadata: several would have no order, and the file not always the same bytes
     return network, save(table, metadata={"kept": json.dumps([names, _seal(table)])})
+
+
+def _lost(task: tuple[Network, tuple[str, ...], CaptureSettings, str], reason: str) -> tuple[Network, str]:
+    return task[0], reason
 
 
 def _seal(table: Mapping[str, Tensor]) -> str:
@@ -128,14 +132,18 @@ def take_samples(
     folder: Path,
     workers: Workers,
     progress: Progress = silent,
+    lost: dict[Network, str] | None = None,
 ) -> Screen:
     """Sample the named statistics of networks of one space or several, unless a file of an earlier run has them.
 
     Each finished network is one file, so an interrupted call continues where it was. A file whose numbers are not those that
     were written is made again, and a `Notice` says so.
 
+    Args:
+        lost: takes the networks whose processes die twice, with the reasons; the rest is sampled. None: they are an error.
+
     Raises:
-        MissingError: the folder cannot be written.
+        MissingError: the folder cannot be written, or no network is left.
     """
     wanted = tuple(sorted(names))
     key = settings.key()
@@ -150,16 +158,23 @@ def take_samples(
             warnings.warn(text, Notice, stacklevel=2)
         if tasks:
             progress("sample", 0, len(tasks))
-        for done, (network, content) in enumerate(workers.completed(_task, tasks), 1):
-            with replacing(paths[network]) as temporary:
-                temporary.write_bytes(content)
+        given_up = {} if lost is None else lost
+        for done, (network, content) in enumerate(workers.completed(_task, tasks, None if lost is None else _lost), 1):
+            if isinstance(content, str):
+                given_up[network] = content
+            else:
+                with replacing(paths[network]) as temporary:
+                    temporary.write_bytes(content)
             progress("sample", done, len(tasks))
     except (OSError, SafetensorError) as error:
         raise MissingError(
             f"the samples of statistics cannot be kept in {place} ({error}); free some disk space, make it writable, or point "
             "AUTOPROX_HOME at another folder"
         ) from None
-    return Screen([paths[network] for network in networks])
+    left = [paths[network] for network in networks if network not in given_up]
+    if not left:
+        raise MissingError(f"none of the {len(networks)} networks could be measured: every process that tried it died")
+    return Screen(left)
 
 
 def _has(path: Path, names: Sequence[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from autoprox.files import read_json, write_json
 from autoprox.language.expression import Expression
 from autoprox.language.text import to_text
 from autoprox.measuring.capture import CaptureSettings
+from autoprox.measuring.losses import left_out
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.ranking.problem import Group
 from autoprox.run_folder import SETTINGS, RunFolder
@@ -132,26 +134,31 @@ def study(
     ]
     laboratory = Laboratory(home, workers, progress)
     found: dict[Path, Expression | str] = {}
+    asked: dict[Path, PostponedError] = {}
     waiting = cells
     while waiting:
-        postponed: list[tuple[Cell, PostponedError]] = []
         for cell in waiting:
             if stop():
                 raise InterruptedRunError(f"stopped; continue with the same command and --resume --run-dir {run_dir}")
+            run = partial(_run, cell, plan, truth, run_dir, home, workers, observe, progress, stop)
             try:
-                found[cell.folder] = _run(cell, plan, truth, run_dir, home, workers, observe, progress, stop)
-            except PostponedError as asked:
-                postponed.append((cell, asked))
-                told(f"{cell.name}: {asked}")
-                continue
+                found[cell.folder] = run(postpone=True)
+            except PostponedError as error:
+                if cell.folder not in asked or asked[cell.folder].expressions != error.expressions:
+                    asked[cell.folder] = error
+                    told(f"{cell.name}: {error}")
+                    continue
+                found[cell.folder] = run(postpone=False)  # a network was lost, which is not known to the memo
             folder.save({"seconds": before + time.monotonic() - began, "cells": len(found), "of": len(cells)})
             told(f"cell {len(found)} of {len(cells)}: {cell.name}: {_text(found[cell.folder])}")
-        _measure([asked for _, asked in postponed], laboratory)
-        waiting = [cell for cell, _ in postponed]
+        waiting = [cell for cell in waiting if cell.folder not in found]
+        _measure([asked[cell.folder] for cell in waiting], laboratory)
+    rows = rows_of(trials, plan, [_found(trial, plan, found) for trial in trials], laboratory)
     record = {
         "format": "autoprox-study",
         "version": 1,
-        "rows": rows_of(trials, plan, [_found(trial, plan, found) for trial in trials], laboratory),
+        "rows": rows,
+        **({"left_out": left_out(laboratory.lost)} if laboratory.lost else {}),
         "versions": versions(),
         "seconds": round(before + time.monotonic() - began, 1),
     }
@@ -169,6 +176,7 @@ def _run(
     observe: Callable[[Standing], None],
     progress: Progress,
     stop: Callable[[], bool],
+    postpone: bool,
 ) -> Expression | str:
     """The proxy that a cell has found, or why there is none."""
     path = run_dir / cell.folder
@@ -190,7 +198,7 @@ def _run(
             tables=[table for name in trial.truth for table in truth[name].tables],
             testing=trial.testing,
             resume=(path / SETTINGS).exists(),
-            postpone=True,
+            postpone=postpone,
             observe=observe,
             progress=progress,
             stop=stop,
