@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,6 +172,78 @@ def test_a_disk_that_is_too_small_for_samples_is_one_sentence(environment: dict[
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.splitlines()[-1].startswith("autoprox: the samples of statistics cannot be kept in ")
     assert not list((tmp_path / "home").rglob("*.safetensors*"))
+
+
+def read_only(folder: Path, arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What a command does while the folder ``home`` below is on a read-only disk; root may make one, for itself only."""
+    script = 'mount --bind home home && mount -o remount,bind,ro home && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", *COMMAND, *arguments],
+        capture_output=True, text=True, check=False, cwd=folder, env=environment, timeout=120,
+    )  # fmt: skip
+    return done
+
+
+SCORE = ["score", "--model", "arch.json", "--batch-size", "1", "--workers", "1", "--json"]
+RANK = [
+    "rank", "--proxy", "l2_norm", "--bench", "nano", "--spaces", "pit-nano", "--datasets", "digits", "--batch-size", "1",
+    "--workers", "1", "--json",
+]  # fmt: skip
+
+
+def test_a_home_on_a_read_only_disk(environment: dict[str, str], tmp_path: Path) -> None:
+    probe = "mount --bind . . && mount -o remount,bind,ro ."
+    if not shutil.which("unshare") or subprocess.run(
+        ["unshare", "-m", "sh", "-c", probe], capture_output=True, check=False, cwd=tmp_path
+    ).returncode:
+        pytest.skip("only root can have a read-only disk here")
+    home = tmp_path / "home"
+    home.mkdir()
+    cold = read_only(tmp_path, RANK, environment)
+    assert (cold.returncode, cold.stdout) == (3, "")
+    assert re.fullmatch(r"autoprox: the memo .* cannot be used .*point AUTOPROX_HOME at another folder.*\n", cold.stderr)
+
+    warm = finished(RANK, environment, tmp_path)
+    record = {"base_dim": 16, "mlp_ratio": 2, "num_heads": [2, 2, 2], "depth": [1, 6, 6]}
+    content = {"format": "autoprox-architecture", "version": 1, "space": "pit-tiny", "architecture": record}
+    (tmp_path / "arch.json").write_text(json.dumps(content), encoding="utf-8")
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    said = f"autoprox: the memo of measured features {home}/cache/features.sqlite cannot be written; what is in it is used"
+    known = read_only(tmp_path, RANK, environment)
+    assert (known.returncode, known.stdout) == (0, warm.stdout)
+    assert len(known.stderr.splitlines()) == 1
+    assert known.stderr.startswith(said)
+    more = read_only(tmp_path, [*SCORE, "--proxy", "snip"], environment)  # not in the memo
+    assert more.returncode == 0, more.stderr
+    assert more.stdout == finished([*SCORE, "--proxy", "snip"], {**environment, "AUTOPROX_HOME": "other"}, tmp_path).stdout
+    assert json.loads(read_only(tmp_path, ["cache", "--json"], environment).stdout)["networks"] == 60
+    for option in ("--clear", "--limit=0"):
+        refused = read_only(tmp_path, ["cache", option], environment)
+        assert (refused.returncode, refused.stdout) == (3, "")
+        assert refused.stderr.splitlines()[-1].startswith("autoprox: ")
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_on_a_full_disk_goes_on_when_there_is_room(environment: dict[str, str], tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="this system cannot limit the size of a file")
+    arguments = ["search", "--proxy", "params", "--space", "pit-tiny", "--evaluations", "200", "--workers", "1", "--json"]
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
+
+    done = subprocess.run(
+        [*COMMAND, *arguments, "--run-dir", "own"], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env=environment, timeout=60, preexec_fn=limited,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "")
+    assert re.search(r"^autoprox: cannot write own/.*File too large; .*--resume", done.stderr.splitlines()[-1])
+    assert (tmp_path / "own" / "state.json").exists()
+    assert not [path.name for path in (tmp_path / "own").glob(".*") if path.name != ".lock"]
+    resumed = finished(["search", "--resume", "--run-dir", "own", "--json"], environment, tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    whole = finished([*arguments, "--out", "whole.json"], environment, tmp_path)
+    first, second = json.loads(resumed.stdout), json.loads(whole.stdout)
+    assert [first[name] for name in ("architecture", "score")] == [second[name] for name in ("architecture", "score")]
 
 
 def test_kills_at_random_moments(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from tests.image_files import write_classes
 from tests.strategies import proxies
 
 ROOT = Path(__file__).parent.parent
-CASES = settings.default.max_examples * 2 // 5  # of a property; `make fuzz` has a profile with more
+CASES = settings.default.max_examples // 5  # of a property; `make fuzz` has a profile with more
 FUZZED = settings(max_examples=CASES, suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
 PATIENCE = 30  # seconds after which a command of these counts as hanging; the slowest takes one
 TARGET = "what was there before\n"
@@ -196,15 +196,12 @@ def expression_texts(draw: st.DrawFn) -> str:
 FORMATS = st.sampled_from(["python", "expression", "latex", "dot", "json"])
 
 
-@settings(parent=FUZZED, max_examples=4 * CASES)
+@settings(parent=FUZZED, max_examples=6 * CASES)
 @given(text=expression_texts(), form=FORMATS)
 def test_expressions(text: str, form: str) -> None:
     with case():
-        if command(["export", "--format", form, "--", text]) == 0:
-            assert command(["export", "--format", form, "--out", "target", "--", text]) == 0
-        else:
+        if command(["export", "--format", form, "--out", "target", "--", text]) != 0:
             assert command(["rank", f"--proxy={text}", "--bench", "absent"]) == 2
-        assert command(["export", "--format", form, "--out", "no/folder", "--", text]) in (2, 3)
 
 
 # Files
@@ -225,10 +222,7 @@ def test_proxy_files(content: bytes) -> None:
     with case():
         Path("best.json").write_bytes(content)
         command(["export", "best.json", "--format", "json", "--out", "target"])
-        command(["export", "best.json"])
         command(["rank", "--proxy", "best.json", "--bench", "absent", "--json"])
-        write_table("own.csv")
-        command(["rank", "--proxy", "params", "--bench", "own.csv", "--json"])
         command(["search", "--proxy", "best.json", "--evaluations", "2", "--workers", "1", "--out", "target", "--json"])
 
 
@@ -282,7 +276,6 @@ def test_tables(content: bytes) -> None:
     with case():
         Path("own.csv").write_bytes(content)
         command(["bench", "show", "own.csv", "--json"])
-        command(["bench", "show", "own.csv"])
         command(["rank", "--proxy", "params", "--bench", "own.csv", "--workers", "1", "--json"])
         command(["discover", "--bench", "own.csv", "--evaluations", "1", "--workers", "1", "--out", "target"])
 
@@ -422,7 +415,8 @@ def test_run_folders(data: st.DataObject) -> None:
         Path("own").mkdir()
         for other, text in SEARCHED.items():
             Path("own", other).write_bytes(data.draw(damage) if other == name else text)
-        command(["report", "own", "--out", "target", "--workers", "1", "--json"], "own")
+        if data.draw(st.integers(0, 9)) == 0:  # drawing takes seconds
+            command(["report", "own", "--out", "target", "--workers", "1", "--json"], "own")
         command(["search", "--resume", "--run-dir", "own", "--out", "target", "--json"], "own")
 
 
@@ -491,7 +485,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
             words[where : where + 1] = [value] if draw(st.integers(0, 5)) else []
         else:
             words.insert(where, value)
-    return [word for word in words if word not in ("--epochs",)] if words[:1] == ["train"] else words
+    return words
 
 
 def too_much(words: Sequence[str]) -> bool:
@@ -516,7 +510,7 @@ def prepare() -> None:
     )
 
 
-@settings(parent=FUZZED)
+@settings(parent=FUZZED, max_examples=4 * CASES)
 @given(words=command_lines().filter(lambda words: bool(words) and not too_much(words)))
 def test_command_lines(words: list[str]) -> None:
     with case():
@@ -531,7 +525,7 @@ def test_command_lines(words: list[str]) -> None:
         assert not [path for path in Path().rglob(".*") if _UNFINISHED.fullmatch(path.name)]
 
 
-@settings(parent=FUZZED, max_examples=max(2, CASES // 20))
+@settings(parent=FUZZED, max_examples=max(2, CASES // 10))
 @given(words=command_lines().filter(lambda w: bool(w) and not too_much(w) and "\x00" not in "".join(w) and "\ud800" not in "".join(w)))
 def test_processes(words: list[str]) -> None:
     with case():
