@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import json
 import os
 import pickle
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -36,7 +36,7 @@ from tests.strategies import proxies
 ROOT = Path(__file__).parent.parent
 CASES = settings.default.max_examples // 5  # of a property; `make fuzz` has a profile with more
 FUZZED = settings(max_examples=CASES, suppress_health_check=[HealthCheck.data_too_large, HealthCheck.too_slow])
-PATIENCE = 30  # seconds after which a command of these counts as hanging; the slowest takes one
+PATIENCE = 120  # seconds after which a command of these counts as hanging; the slowest takes a few
 TARGET = "what was there before\n"
 _UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")
 _EXCEPTION = re.compile(r"Traceback|\b[A-Za-z]+(?:Error|Exception)\b")
@@ -112,14 +112,30 @@ def files(run_folder: str) -> dict[str, bytes]:
     }
 
 
+def run_folder() -> dict[str, bytes]:
+    """The files of a search that is done."""
+    with case():
+        assert run([*SEARCH, "--run-dir", "own", "--json"]) == 0
+        return {path.name: path.read_bytes() for path in Path("own").iterdir()}
+
+
+SEARCH = ["search", "--proxy", "params", "--space", "pit-tiny", "--evaluations", "8", "--workers", "1"]
+with contextlib.redirect_stdout(io.StringIO()):
+    SEARCHED = run_folder()
+ARCHITECTURE = SEARCHED["arch.json"]
+
+
 # Damage
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 ODD = st.sampled_from([
     None, True, False, 0, -1, 1, 2**63, -(2**63) - 1, 10**400, 0.5, float("nan"), float("inf"), -float("inf"), 1e308, "", " ",
-    "nan", "1", "a,b", "../..", "/", "\x00", "τ", "x" * 100_000, "[[", [], {}, [[]], [None], {"": None}, [1] * 1000, "\ud800",
+    "nan", "1", "a,b", "../..", "/", "\x00", "τ", "x" * 100_000, "[[",
+    [], {}, [[]], [None], {"": None}, [1] * 1000, "\ud800",
 ])  # fmt: skip
-VALUES = st.recursive(ODD | st.integers() | st.floats() | TEXT, lambda v: st.lists(v) | st.dictionaries(TEXT, v), max_leaves=5)
+VALUES = st.recursive(
+    ODD | st.integers() | st.floats() | TEXT, lambda v: st.lists(v) | st.dictionaries(TEXT, v), max_leaves=5
+)
 
 
 @st.composite
@@ -160,9 +176,13 @@ def damaged_bytes(draw: st.DrawFn, content: bytes) -> bytes:
     if kind == 1:
         return content[:where] + draw(st.binary(max_size=8)) + content[where + draw(st.integers(0, 8)) :]
     if kind == 2:
-        return content.decode("utf-8", "replace").encode(draw(st.sampled_from(["utf-16", "utf-32", "utf-8-sig", "utf-7"])))
+        return content.decode("utf-8", "replace").encode(
+            draw(st.sampled_from(["utf-16", "utf-32", "utf-8-sig", "utf-7"]))
+        )
     if kind == 3:
-        return draw(st.sampled_from([b"[", b'{"a":', b"(", b"-", b"\x00", b"9"])) * draw(st.sampled_from([1, 900, 200_000]))
+        return draw(st.sampled_from([b"[", b'{"a":', b"(", b"-", b"\x00", b"9"])) * draw(
+            st.sampled_from([1, 900, 200_000])
+        )
     if kind == 4:
         return content * draw(st.integers(0, 3))
     return draw(st.binary(max_size=64))
@@ -170,8 +190,10 @@ def damaged_bytes(draw: st.DrawFn, content: bytes) -> bytes:
 
 # Expressions
 
-WORDS = ["params", "depth", "sum(", "abs(", "qkv.weight", ")", "(", "-", "+", " * ", ",", "/", "**", "rank(", "snip", "1e999",
-         "9" * 5000, "0x1", "nan", "lambda: 0", "__import__('os')", "\x00", "τ", "\u202e", "\n", "#", "'", "[0]", "=", "if"]  # fmt: skip
+WORDS = ["params", "depth", "sum(", "abs(", "qkv.weight", ")", "(", "-", "+", " * ", ",", "/", "**", "rank(",
+    "snip", "1e999",
+         "9" * 5000, "0x1", "nan", "lambda: 0", "__import__('os')", "\x00", "τ", "\u202e", "\n", "#", "'", "[0]",
+         "=", "if"]  # fmt: skip
 
 
 @st.composite
@@ -181,7 +203,9 @@ def expression_texts(draw: st.DrawFn) -> str:
     if kind == 0:
         return "".join(draw(st.lists(st.sampled_from(WORDS), max_size=12)))
     if kind == 1:
-        open_, close = draw(st.sampled_from([("(", ")"), ("-", ""), ("abs(", ")"), ("params+(", "params)"), ("not ", ""), ("[", "]")]))
+        open_, close = draw(
+            st.sampled_from([("(", ")"), ("-", ""), ("abs(", ")"), ("params+(", "params)"), ("not ", ""), ("[", "]")])
+        )
         times = draw(st.sampled_from([5, 30, 200, 5000, 100_000]))
         return open_ * times + "params" + close * times
     if kind == 2:
@@ -213,7 +237,6 @@ PROXY = {
     "metrics": {"kendall": 0.5},
     "provenance": {"spaces": ["pit-tiny"], "seconds": 1.0},
 }
-PIT = {"base_dim": 16, "mlp_ratio": 2, "num_heads": [2, 2, 2], "depth": [1, 6, 6]}
 
 
 @settings(parent=FUZZED)
@@ -227,7 +250,7 @@ def test_proxy_files(content: bytes) -> None:
 
 
 @settings(parent=FUZZED)
-@given(content=damaged_json({"format": "autoprox-architecture", "version": 1, "space": "pit-tiny", "architecture": PIT}))
+@given(content=damaged_json(json.loads(ARCHITECTURE)))
 def test_architecture_files(content: bytes) -> None:
     with case():
         Path("arch.json").write_bytes(content)
@@ -246,8 +269,10 @@ def write_table(path: str, table: Sequence[Sequence[str]] = ()) -> None:
         csv.writer(file).writerows(table or rows())
 
 
-CELLS = st.sampled_from(["", "nan", "inf", "-1", "101", "1e400", "9" * 5000, "[" * 3000, "{}", "null", "pit", "cifar100.kd", ".", "a.b.c",
-                         "\x00", "x" * 200_000, '{"base_dim": NaN}', "space", "acc.", "50,5", "τ"]) | st.text(max_size=8)  # fmt: skip
+CELLS = st.sampled_from(["", "nan", "inf", "-1", "101", "1e400", "9" * 5000, "[" * 3000, "{}", "null", "pit",
+    "cifar100.kd", ".", "a.b.c",
+                         "\x00", "x" * 200_000, '{"base_dim": NaN}', "space", "acc.", "50,5",
+                         "τ"]) | st.text(max_size=8)  # fmt: skip
 
 
 @st.composite
@@ -308,10 +333,12 @@ def test_benchmark_folders(data: st.DataObject) -> None:
 
 STORED = stored_table()
 
-BERT_LAYER = {"operation_type": "SA", "operation_parameter": "WMA", "num_operation_heads": 4, "feed_forward_dimension": 1024,
+BERT_LAYER = {"operation_type": "SA", "operation_parameter": "WMA",
+    "num_operation_heads": 4, "feed_forward_dimension": 1024,
               "num_feed_forward": 3}  # fmt: skip
 BERT = [{
-    "id": 0, "completed": True, "scores": dict.fromkeys(("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst", "sts", "glue"), 60.0),
+    "id": 0, "completed": True, "scores": dict.fromkeys(("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst",
+    "sts", "glue"), 60.0),
     "hparams": {"model_hparam_overrides": {"hidden_size": 128, "nas_config": {"encoder_layers": [BERT_LAYER] * 2}}},
 }]  # fmt: skip
 
@@ -372,7 +399,8 @@ methods = ["pareto", "auto-prox linear", "params", "depth * width", "dss"]
 [[design]]
 kind = "split"
 """
-TOML = st.sampled_from([b"[[design]]", b"seeds = -1", b"1e400", b'"pareto"', b"kind", b"[", b"]", b"= {}", b"nan", b"99999999999999999999",
+TOML = st.sampled_from([b"[[design]]", b"seeds = -1", b"1e400", b'"pareto"', b"kind", b"[", b"]", b"= {}", b"nan",
+    b"99999999999999999999",
                         b"1979-05-27T07:32:00Z", b'"""', b"\n", b"[truth.nano]\nspaces = 3\n"])  # fmt: skip
 
 
@@ -391,18 +419,6 @@ def test_study_files(content: bytes) -> None:
     with case():
         Path("study.toml").write_bytes(content.replace(b"nano", b"nan0"))  # nothing may be found: a study takes minutes
         assert command(["study", "study.toml", "--workers", "1", "--run-dir", "runs/s", "--out", "target", "--json"])
-
-
-def run_folder() -> dict[str, bytes]:
-    """The files of a search that is done."""
-    with case():
-        assert run([*SEARCH, "--run-dir", "own", "--json"]) == 0
-        return {path.name: path.read_bytes() for path in Path("own").iterdir()}
-
-
-SEARCH = ["search", "--proxy", "params", "--space", "pit-tiny", "--evaluations", "8", "--workers", "1"]
-with contextlib.redirect_stdout(io.StringIO()):
-    SEARCHED = run_folder()
 
 
 @settings(parent=FUZZED)
@@ -427,38 +443,58 @@ with tempfile.TemporaryDirectory() as _name:
 
 
 @settings(parent=FUZZED)
-@given(content=damaged_bytes(IMAGE), suffix=st.sampled_from([".png", ".jpg", ".gif", ".tiff", ".webp", ".bmp"]), name=TEXT)
+@given(
+    content=damaged_bytes(IMAGE), suffix=st.sampled_from([".png", ".jpg", ".gif", ".tiff", ".webp", ".bmp"]), name=TEXT
+)
 def test_image_folders(content: bytes, suffix: str, name: str) -> None:
     with case():
         write_classes(Path("images"), {"a": 3, "b": 3})
         Path("images/a", f"0{suffix}").write_bytes(content)
         with contextlib.suppress(OSError, ValueError):  # no name of a folder
             Path("images", name).mkdir()
-        Path("arch.json").write_text(
-            json.dumps({"format": "autoprox-architecture", "version": 1, "space": "pit-tiny", "architecture": PIT})
+        Path("arch.json").write_bytes(ARCHITECTURE)
+        command(
+            [
+                "score",
+                "--proxy",
+                "params",
+                "--model",
+                "arch.json",
+                "--dataset",
+                "./images",
+                "--batch-size",
+                "2",
+                "--json",
+            ]
         )
-        command(["score", "--proxy", "params", "--model", "arch.json", "--dataset", "images", "--batch-size", "2", "--json"])
-        command([*SEARCH, "--dataset", "images", "--batch-size", "6", "--out", "target", "--json"])
-        command(["train", "arch.json", "--dataset", "images", "--learning-rate", "nan", "--out", "runs/t", "--json"])
+        command([*SEARCH, "--dataset", "./images", "--batch-size", "6", "--out", "target", "--json"])
+        command(["train", "arch.json", "--dataset", "./images", "--learning-rate", "nan", "--out", "runs/t", "--json"])
 
 
 # Command lines
 
 LINES = [
-    ["rank", "--proxy", "params", "--bench", "own.csv", "--spaces", "pit-tiny", "--datasets", "cifar100", "--labels", "kd", "--split",
-     "all", "--batch-size", "1", "--seed", "0", "--data-root", "data", "--text", "text", "--device", "cpu", "--shard", "1/1"],
-    ["score", "--proxy", "params", "--model", "arch.json", "--batch-size", "1", "--seed", "0", "--device", "cpu", "--dataset", "images"],
-    ["search", "--proxy", "params", "--space", "pit-tiny", "--algorithm", "random", "--max-params", "9M", "--max-flops", "2G",
-     "--evaluations", "2", "--seed", "0", "--batch-size", "1", "--device", "cpu", "--run-dir", "runs/x", "--out", "target"],
-    ["discover", "--bench", "own.csv", "--preset", "pareto", "--fitness", "mean", "--evaluations", "2", "--seed", "0", "--vocabulary",
-     "core", "--batch-size", "1", "--device", "cpu", "--shard", "1/2", "--run-dir", "runs/x", "--out", "target"],
+    ["rank", "--proxy", "params", "--bench", "own.csv", "--spaces", "pit-tiny", "--datasets", "cifar100",
+     "--labels", "kd", "--split",
+     "all", "--batch-size", "1", "--seed", "0", "--text", "text", "--device", "cpu", "--shard", "1/1"],
+    ["score", "--proxy", "params", "--model", "arch.json", "--batch-size", "1", "--seed", "0", "--device", "cpu",
+     "--dataset", "./images"],
+    ["search", "--proxy", "params", "--space", "pit-tiny", "--algorithm", "random", "--max-params", "9M",
+     "--max-flops", "2G",
+     "--evaluations", "2", "--seed", "0", "--batch-size", "1", "--device", "cpu", "--run-dir", "runs/x", "--out",
+     "target"],
+    ["discover", "--bench", "own.csv", "--preset", "pareto", "--fitness", "mean", "--evaluations", "2", "--seed",
+     "0", "--vocabulary",
+     "core", "--batch-size", "1", "--device", "cpu", "--run-dir", "runs/x", "--out", "target"],
     ["export", "params", "--format", "latex", "--out", "target"],
     ["bench", "show", "own.csv"],
     ["bench", "add", "vit-bench-101", "--from", "data"],
-    ["bench", "merge", "own.csv", "data", "--out", "runs/m"],
-    ["bench", "build", "--space", "absent", "--dataset", "digits", "--architectures", "1", "--seeds", "1", "--name", "x", "--epochs", "1",
+    ["bench", "merge", "own.csv", "data"],
+    ["bench", "build", "--space", "absent", "--dataset", "digits", "--architectures", "1", "--seeds", "1",
+     "--name", "x", "--epochs", "1",
      "--batch-size", "8", "--learning-rate", "0.1", "--device", "cpu", "--out", "runs/b", "--run-dir", "runs/x"],
-    ["train", "arch.json", "--dataset", "absent", "--epochs", "1", "--batch-size", "8", "--learning-rate", "0.1", "--out", "runs/t"],
+    ["train", "arch.json", "--dataset", "absent", "--epochs", "1", "--batch-size", "8", "--learning-rate", "0.1",
+     "--out", "runs/t"],
     ["report", "runs/x", "--out", "target", "--figures", "data"],
     ["explain", "params", "--format", "latex"],
     ["study", "own.csv", "--out", "target", "--run-dir", "runs/x"],
@@ -467,9 +503,12 @@ LINES = [
     ["proxies"], ["primitives"], ["spaces"], ["bench", "list"],
 ]  # fmt: skip
 ARGUMENTS = st.sampled_from([
-    "", " ", "-", "--", "nan", "inf", "-inf", "-1", "0", "1e999", "9" * 400, str(2**63), str(2**64), "0.5", "20K", "20Q", "1e3", "-5M", ".",
-    "..", "/", "/dev/null", "/dev/full", "data", "own.csv", "absent", "absent/x", "arch.json", "text", "target", "a,b", ",", "1/0", "0/1",
-    "3/2", "1/2", "--json", "--help", "--nope", "--resume", "--seed", "τ", "\n", "\x00", "\ud800", "x" * 300, "x" * 100_000, "~", "~nobody",
+    "", " ", "-", "--", "nan", "inf", "-inf", "-1", "0", "1e999", "9" * 400, str(2**63), str(2**64), "0.5", "20K",
+    "20Q", "1e3", "-5M", ".",
+    "..", "/", "/dev/null", "/dev/full", "data", "own.csv", "absent", "absent/x", "arch.json", "text", "target",
+    "a,b", ",", "1/0", "0/1",
+    "3/2", "1/2", "--json", "--help", "--nope", "--resume", "--seed", "τ", "\n", "\x00", "\ud800",
+    "x" * 300, "x" * 100_000, "~", "~nobody",
     "cuda:99", "meta", "None", "pit-tiny", "autoformer-sub,pit-tiny", "hf:", "hf:/", "timm:x", "*", "%s", "{}", "$HOME",
 ]) | TEXT  # fmt: skip
 
@@ -490,14 +529,14 @@ def command_lines(draw: st.DrawFn) -> list[str]:
 
 def too_much(words: Sequence[str]) -> bool:
     """What would take long because it was asked for, or reach out of the folder."""
-    numbers = [b for a, b in zip(words, words[1:], strict=False) if a in ("--evaluations",)]
+    numbers = [b for a, b in itertools.pairwise(words) if a == "--evaluations"]
     numbers += [word.partition("=")[2] for word in words if word.startswith("--evaluations=")]
     return (
         any(n.isdigit() and int(n[:9]) > 8 for n in numbers)
-        or words[0] in ("discover", "search") and "--evaluations" not in words
-        or words[:2] == ["bench", "add"] and "--from" not in words
+        or (words[0] in ("discover", "search") and "--evaluations" not in words)
+        or (words[:2] == ["bench", "add"] and "--from" not in words)
         or "--download" in words
-    )  # fmt: skip
+    )
 
 
 def prepare() -> None:
@@ -505,9 +544,7 @@ def prepare() -> None:
     Path("data").mkdir()
     write_classes(Path("images"), {"a": 3, "b": 3})
     Path("text").write_text("a text " * 20, encoding="utf-8")
-    Path("arch.json").write_text(
-        json.dumps({"format": "autoprox-architecture", "version": 1, "space": "pit-tiny", "architecture": PIT})
-    )
+    Path("arch.json").write_bytes(ARCHITECTURE)
 
 
 @settings(parent=FUZZED, max_examples=4 * CASES)
@@ -526,7 +563,11 @@ def test_command_lines(words: list[str]) -> None:
 
 
 @settings(parent=FUZZED, max_examples=max(2, CASES // 10))
-@given(words=command_lines().filter(lambda w: bool(w) and not too_much(w) and "\x00" not in "".join(w) and "\ud800" not in "".join(w)))
+@given(
+    words=command_lines().filter(
+        lambda w: bool(w) and not too_much(w) and "\x00" not in "".join(w) and "\ud800" not in "".join(w)
+    )
+)
 def test_processes(words: list[str]) -> None:
     with case():
         prepare()

@@ -390,7 +390,7 @@ def test_a_memo_on_a_read_only_disk_is_never_mended(monkeypatch, tmp_path):
     monkeypatch.setattr("autoprox.measuring.database.os.access", lambda *_: False)
     for content in (b"no database" * 1000, b""):
         path.write_bytes(content)
-        with pytest.raises(MissingError, match="memo.sqlite cannot be used"):
+        with pytest.raises(MissingError, match=r"memo\.sqlite cannot be used"):
             FeatureStore(path)
         assert path.read_bytes() == content
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
