@@ -6,9 +6,9 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 # Tests and timing gates run one torch thread per process: results must not depend on the number of cores.
-test perf truth results study kill docs figure: export OMP_NUM_THREADS = 1
+test perf truth results study kill fuzz docs figure: export OMP_NUM_THREADS = 1
 
-.PHONY: demo test lint perf truth results study kill docs figure
+.PHONY: demo test lint perf truth results study kill fuzz docs figure
 demo: $(VENV)/.core
 	rm -rf demo && mkdir demo
 	$(BIN)/autoprox discover --evaluations 3000 --run-dir demo/discover --out demo/best.json
@@ -54,6 +54,10 @@ study: $(VENV)/.test
 # kill -9 at 20 random moments of discover, search and bench build, and of their workers: about 40 minutes on 2 cores.
 kill: $(VENV)/.test
 	$(BIN)/python tests/kill.py
+
+# Thousands of damaged expressions, files, tables and command lines, other ones each time: about 15 minutes.
+fuzz: $(VENV)/.test
+	$(BIN)/python -m pytest tests/test_fuzz.py --hypothesis-profile=fuzz --hypothesis-show-statistics
 
 # Editable, so that an edited source counts at once; what a regular install holds is checked by tests/test_packaging.py.
 $(VENV)/.core: setup.cfg pyproject.toml constraints.txt

@@ -52,7 +52,7 @@ def _load(where: str, data: bytes) -> Any:
     except Exception as error:  # foreign bytes fail inside torch in every way there is
         raise TableError(
             f"{where}: expected a file saved by torch that holds plain values only, found one that torch refuses "
-            f"({type(error).__name__}: damaged, foreign, or with code inside); {_REMEDY}"
+            f"(damaged, foreign, or with code inside); {_REMEDY}"
         ) from error
 
 

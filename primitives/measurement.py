@@ -87,6 +87,7 @@ def measure(
     labels: Tensor | None = None,
     part: Part | None = None,
     blocks: Sequence[nn.Module] | None = None,
+    views: bool = False,
 ) -> list[dict[tuple[str, str, str], Tensor]]:
     """Measure single-site statistics.
 
@@ -98,6 +99,7 @@ def measure(
         labels: (batch,) class indices, used by the ``data`` pass.
         part: where the batch is only a part of one: what has to be known of the whole.
         blocks: its transformer blocks; None: those that ``find_blocks`` finds.
+        views: weights may be the network's own memory, for who changes neither; copying takes longer than reading them.
 
     Returns:
         For each block a matrix for each triple: weights (out, in), activations (batch x tokens, channels), attention
@@ -115,7 +117,7 @@ def measure(
         absolute, batch, entropy = PASS_RULES[pass_]
         needed = [(site, kind) for p, site, kind in wanted if p == pass_]
         if all(kind == "weight" for _, kind in needed):
-            values = run_pass(model, blocks, needed, paths, None, None)
+            values = run_pass(model, blocks, needed, paths, None, None, views=views or absolute)
             values = [{k: v.abs() if absolute else v for k, v in block.items()} for block in values]
         elif images is None or (entropy and labels is None):
             raise ValueError(f"the {pass_} pass runs the network: give it images{' and labels' * entropy}")
@@ -125,7 +127,15 @@ def measure(
                 known = part if batch else None
                 along = known.gradients.get(pass_) if known else None
                 values = run_pass(
-                    model, blocks, needed, paths, shown, labels if entropy else None, known.first if known else 0, along
+                    model,
+                    blocks,
+                    needed,
+                    paths,
+                    shown,
+                    labels if entropy else None,
+                    known.first if known else 0,
+                    along,
+                    views and not absolute,
                 )
         for block, kept in zip(values, found, strict=True):
             kept.update({(pass_, site, kind): value for (site, kind), value in block.items()})
@@ -176,7 +186,9 @@ class Taken:
         self.places: dict[str, Tensor] = {}  # where Jacobians begin and end
 
 
-def listen(block: nn.Module, taken: Taken, site: str, kind: str, paths: dict[str, str]) -> list[RemovableHandle]:
+def listen(
+    block: nn.Module, taken: Taken, site: str, kind: str, paths: dict[str, str], views: bool
+) -> list[RemovableHandle]:
     """Read a weight, or hook what one statistic needs into the forward pass."""
 
     def keep(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
@@ -220,7 +232,7 @@ def listen(block: nn.Module, taken: Taken, site: str, kind: str, paths: dict[str
     if kind in ("weight", "grad", "hvp", "grads"):
         weight = module.get_parameter("weight")
         if kind == "weight":
-            taken.values[site, kind] = weight.detach().clone()
+            taken.values[site, kind] = weight.detach() if views else weight.detach().clone()
         else:
             (taken.sources if kind == "grad" else taken.weights)[site, kind] = weight
         return []
@@ -243,10 +255,11 @@ def run_pass(
     labels: Tensor | None,
     first: int = 0,
     along: Sequence[Tensor | None] | None = None,
+    views: bool = False,
 ) -> list[dict[tuple[str, str], Tensor]]:
     """Run one loss and keep what is needed of each block; ``images`` None: only the weights are read.
 
-    ``first`` and ``along`` are those of a `Part`.
+    ``first`` and ``along`` are those of a `Part`, ``views`` as in `measure`.
     """
     blocks_taken, whole = [Taken() for _ in blocks], Taken()
     handles: list[RemovableHandle] = []
@@ -255,7 +268,7 @@ def run_pass(
         for block, taken in zip(blocks, blocks_taken, strict=True):
             for site, kind in needed:
                 if site != "net":
-                    handles += listen(block, taken, site, kind, paths)
+                    handles += listen(block, taken, site, kind, paths, views)
         if images is not None and kinds - {"weight", "grads"}:
             if ("net", "input_grad") in needed:
                 images = images.detach().clone().requires_grad_()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,6 +172,85 @@ def test_a_disk_that_is_too_small_for_samples_is_one_sentence(environment: dict[
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.splitlines()[-1].startswith("autoprox: the samples of statistics cannot be kept in ")
     assert not list((tmp_path / "home").rglob("*.safetensors*"))
+
+
+def read_only(folder: Path, arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What a command does while the folder ``home`` below is on a read-only disk; root may make one, for itself only."""
+    script = 'mount --bind home home && mount -o remount,bind,ro home && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, "sh", *COMMAND, *arguments],
+        capture_output=True, text=True, check=False, cwd=folder, env=environment, timeout=120,
+    )  # fmt: skip
+    return done
+
+
+SCORE = ["score", "--model", "own/arch.json", "--batch-size", "1", "--workers", "1", "--json", "--proxy"]
+
+
+def test_a_home_on_a_read_only_disk(environment: dict[str, str], tmp_path: Path) -> None:
+    probe = "mount --bind . . && mount -o remount,bind,ro ."
+    if (
+        not shutil.which("unshare")
+        or subprocess.run(
+            ["unshare", "-m", "sh", "-c", probe], capture_output=True, check=False, cwd=tmp_path
+        ).returncode
+    ):
+        pytest.skip("only root can have a read-only disk here")
+    search = ["search", "--proxy", "params", "--space", "pit-nano", "--evaluations", "1", "--run-dir", "own"]
+    assert finished(search, environment, tmp_path).returncode == 0
+    home = tmp_path / "home"
+    shutil.rmtree(home)
+    home.mkdir()
+    cold = read_only(tmp_path, [*SCORE, "l2_norm"], environment)
+    assert (cold.returncode, cold.stdout) == (3, "")
+    assert re.fullmatch(
+        r"autoprox: the memo .* cannot be used .*point AUTOPROX_HOME at another folder.*\n", cold.stderr
+    )
+
+    warm = finished([*SCORE, "l2_norm"], environment, tmp_path)
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    for proxy in ("l2_norm", "snip"):  # the second is not in the memo
+        done = read_only(tmp_path, [*SCORE, proxy], environment)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == warm.stdout or proxy != "l2_norm"
+        assert f"{home}/cache/features.sqlite cannot be written; what is in it is used" in done.stderr
+    refused = read_only(tmp_path, ["cache", "--clear"], environment)
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert re.fullmatch(r"autoprox: [^\n]+\n", refused.stderr)
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_on_a_full_disk_goes_on_when_there_is_room(environment: dict[str, str], tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="this system cannot limit the size of a file")
+    arguments = [
+        "search",
+        "--proxy",
+        "params",
+        "--space",
+        "pit-tiny",
+        "--evaluations",
+        "900",
+        "--workers",
+        "1",
+        "--json",
+    ]
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))  # the memo has less
+
+    done = subprocess.run(
+        [*COMMAND, *arguments, "--run-dir", "own"], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env=environment, timeout=60, preexec_fn=limited,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (3, "")
+    assert re.search(r"^autoprox: cannot write own/.*File too large; .*--resume", done.stderr.splitlines()[-1])
+    assert (tmp_path / "own" / "state.json").exists()
+    assert not [path.name for path in (tmp_path / "own").glob(".*") if path.name != ".lock"]
+    resumed = finished(["search", "--resume", "--run-dir", "own", "--json"], environment, tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    whole = finished([*arguments, "--out", "whole.json"], environment, tmp_path)
+    first, second = json.loads(resumed.stdout), json.loads(whole.stdout)
+    assert [first[name] for name in ("architecture", "score")] == [second[name] for name in ("architecture", "score")]
 
 
 def test_kills_at_random_moments(tmp_path: Path) -> None:

@@ -98,7 +98,9 @@ def test_standings_are_lines_without_a_terminal(clock: Clock) -> None:
         view.observe(STANDING)
         view.observe(replace(STANDING, generation=13))
     (line,) = file.getvalue().splitlines()
-    assert line.startswith("evolution: generation 12, 2400 of 10000 evaluations, elapsed 2:05, left 1:03:20, best .651")
+    assert line.startswith(
+        "evolution: generation 12, 2400 of 10000 evaluations, elapsed 2:05, left 1:03:20, best (seen) .651"
+    )
     assert line.endswith(LONG)
 
 

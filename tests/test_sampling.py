@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprox.measuring.sampling import sampled
+from autoprox.measuring.sampling import HALVES, sampled
 
 
 def drawn(seed: int, length: int, count: int) -> list[torch.Tensor]:
@@ -16,9 +16,12 @@ def drawn(seed: int, length: int, count: int) -> list[torch.Tensor]:
     return [torch.from_numpy(array.astype(np.float32)) for array in arrays[:count]]
 
 
-def take(tensors: list[torch.Tensor], count: int = 256, seed: str = "s") -> tuple[torch.Tensor, torch.Tensor]:
+def take(
+    tensors: list[torch.Tensor], count: int = 256, seed: str = "s", part: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
     totals = [torch.stack([x.sum(), x.abs().sum(), x.square().sum()]) for x in (t.double() for t in tensors)]
-    return sampled(tensors, torch.stack(totals), count, seed)
+    positions, weights = sampled(tensors, torch.stack(totals), count, seed)
+    return positions, weights[part]
 
 
 @given(st.integers(1, 256), st.integers(0, 99))
@@ -31,10 +34,13 @@ def test_a_short_tensor_is_taken_whole(length, seed):
     assert set(tensors[0][positions].tolist()) == set(tensors[0].tolist())
 
 
-@given(st.integers(257, 40_000), st.integers(1, 3), st.integers(0, 99))
-def test_totals_and_extremes_come_out_as_they_are(length, count, seed):
+PART = st.sampled_from(range(1 + HALVES))  # the sample, or one half of it
+
+
+@given(st.integers(257, 40_000), st.integers(1, 3), st.integers(0, 99), PART)
+def test_totals_and_extremes_come_out_as_they_are(length, count, seed, part):
     tensors = drawn(seed, length, count)
-    positions, weights = take(tensors)
+    positions, weights = take(tensors, part=part)
     assert weights.min() >= 0
     assert float(weights.double().sum()) == pytest.approx(length, rel=0.02)
     for tensor in tensors:
@@ -44,10 +50,10 @@ def test_totals_and_extremes_come_out_as_they_are(length, count, seed):
         assert kept.abs().min() == tensor.abs().min()
 
 
-@given(st.integers(20_000, 40_000), st.integers(1, 3), st.integers(0, 99))
-def test_calibrated_sums(length, count, seed):
+@given(st.integers(20_000, 40_000), st.integers(1, 3), st.integers(0, 99), PART)
+def test_calibrated_sums(length, count, seed, part):
     tensors = drawn(seed, length, count)
-    positions, weights = take(tensors, 1024)
+    positions, weights = take(tensors, 1024, part=part)
     for x in (tensor.double() for tensor in tensors):
         kept = x[positions]
         for name in ("sum", "absolute", "square"):
@@ -67,6 +73,16 @@ def test_what_is_not_calibrated_is_estimated_without_bias_and_well():
     assert abs(np.mean(found) / exact - 1) < 0.005
     plain = float((x[0] * x[1]).abs().sqrt().std()) / np.sqrt(1024) / exact * 50_000
     assert np.std(found) / exact < 0.6 * plain  # of as many elements drawn without any of this
+
+
+def test_halves_share_what_is_certain_and_split_the_rest():
+    tensors = drawn(0, 50_000, 2)
+    one, other = (take(tensors, 1024, part=part)[1] > 0 for part in (1, 2))
+    certain = one & other
+    assert (one | other).all()
+    assert 32 <= int(certain.sum()) <= 2 * 3 * 17
+    assert abs(int(one.sum()) - int(other.sum())) <= 1
+    assert not certain[int(certain.sum()) :].any()  # they come first
 
 
 def test_the_places_are_those_of_the_seed_and_spread_evenly():

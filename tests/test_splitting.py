@@ -37,7 +37,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
         sizes: list[int] = []
 
         def hooked(function: Callable[..., Any]) -> Callable[..., Any]:
-            def run(model: torch.nn.Module, *args: Any) -> Any:
+            def run(model: torch.nn.Module, *args: Any, **options: Any) -> Any:
                 def enter(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
                     sizes.append(len(given[0]))
                     if len(given[0]) > most:
@@ -45,7 +45,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Plant:
 
                 handle = model.register_forward_pre_hook(enter)
                 try:
-                    return function(model, *args)
+                    return function(model, *args, **options)
                 finally:
                     handle.remove()
 

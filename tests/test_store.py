@@ -367,6 +367,35 @@ def test_a_read_only_file_is_named(tmp_path):
             store.write("s", {"n": {"f": np.ones(2)}})
 
 
+def test_a_memo_on_a_read_only_disk_is_read(monkeypatch, tmp_path):
+    path = tmp_path / "memo.sqlite"
+    values = filled(path, 3)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    monkeypatch.setattr("autoprox.measuring.database.os.access", lambda *_: False)
+    with pytest.warns(Notice, match="cannot be written; what is in it is used, and what is measured now is not kept"):
+        store = FeatureStore(path)
+    with store:
+        assert bits(store.read("s", list(values), ["f", "g"])) == bits(values)
+        store.write("s", {"more": {"f": np.ones(2)}})
+        assert store.read("s", ["more"], ["f"]) == {"more": {}}
+        with pytest.raises(MissingError, match="readonly database"):
+            store.shrink(0)
+    with FeatureStore(path) as store:  # said once
+        assert store.contents()[0] == 3
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_memo_on_a_read_only_disk_is_never_mended(monkeypatch, tmp_path):
+    path = tmp_path / "memo.sqlite"
+    monkeypatch.setattr("autoprox.measuring.database.os.access", lambda *_: False)
+    for content in (b"no database" * 1000, b""):
+        path.write_bytes(content)
+        with pytest.raises(MissingError, match=r"memo\.sqlite cannot be used"):
+            FeatureStore(path)
+        assert path.read_bytes() == content
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
 def test_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("AUTOPROX_HOME", str(tmp_path))
     assert home_folder() == tmp_path

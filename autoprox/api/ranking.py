@@ -52,6 +52,7 @@ def rank(
     """
     from autoprox.api.results import Ranked
     from autoprox.measuring.capture import check_text
+    from autoprox.measuring.losses import left_out
     from autoprox.proxies.proxy import Proxy
     from autoprox.ranking.comparison import compare
     from autoprox.ranking.evidence import Evidence
@@ -76,7 +77,7 @@ def rank(
         }
         for label, evidence in found.evidence.items()
     ]
-    return Ranked(tuple(found.rows), tuple(summaries), verdicts)
+    return Ranked(tuple(found.rows), tuple(summaries), verdicts, tuple(left_out(found.lost)))
 
 
 def measured_part(

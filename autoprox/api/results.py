@@ -73,11 +73,13 @@ class Ranked(Result):
         rows: one a proxy, space and data set; see `autoprox.ranking.comparison.Row`.
         proxies: for each proxy its verdict, its p-value corrected for their number, and the figures of the means.
         verdicts: {proxy: findings}.
+        left_out: architectures that could not be measured: space, architecture and reason.
     """
 
     rows: tuple[Record, ...]
     proxies: tuple[Record, ...]
     verdicts: Mapping[str, Sequence[Finding]]
+    left_out: tuple[Mapping[str, str], ...] = ()
 
     @property
     def records(self) -> list[Record]:

@@ -115,7 +115,7 @@ def build(
 
     Raises:
         InputError: the settings, the data or the run folder are wrong.
-        MissingError: the memory is too small, an image cannot be read, or a worker died.
+        MissingError: the memory is too small, an image cannot be read, or every worker dies.
         InterruptedRunError: `stop` was true.
     """
     tasks, datasets = _tasks(settings)
@@ -186,7 +186,7 @@ def train_all(
     stage, done = "training", len(tasks) - len(missing)
     progress(stage, done, len(tasks))
     try:
-        for record in workers.completed(_trained, missing):
+        for record in workers.completed(_trained, missing, _died):
             records[record.key] = record
             folder.save({"records": len(records)}, [record.to_json()])
             done += 1
@@ -258,6 +258,11 @@ def _trained(job: _Job) -> Record:
         return _trained_in(job.folder, job)
     with TemporaryDirectory(prefix="autoprox-") as folder:
         return _trained_in(Path(folder) / job.folder.name, job)
+
+
+def _died(job: _Job, reason: str) -> Record:
+    """A failure like any other: it is in the table's provenance, and stays in this folder; a new one trains it again."""
+    return Record(*job.key, job.data, None, None, reason, 0.0)
 
 
 def _trained_in(folder: Path, job: _Job) -> Record:

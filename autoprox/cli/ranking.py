@@ -45,7 +45,7 @@ def rank(
     from autoprox.api.ranking import rank as ranked
     from autoprox.measuring.shards import Shard
     from autoprox.measuring.store import home_folder
-    from autoprox.report import rank_tables, show
+    from autoprox.report import left_out_lines, rank_tables, show
 
     part = None if shard is None else Shard.parse(shard)
     asked: dict[str, Any] = {
@@ -59,6 +59,7 @@ def rank(
             return
         found = ranked(proxy, workers=pool, **asked)
     if json:
-        options.emit_json({"rows": list(found.rows), "proxies": list(found.proxies)})
+        more = {"left_out": list(found.left_out)} if found.left_out else {}
+        options.emit_json({"rows": list(found.rows), "proxies": list(found.proxies), **more})
     else:
-        show(*rank_tables(found.rows, found.verdicts))
+        show(*rank_tables(found.rows, found.verdicts), *left_out_lines(found.left_out))

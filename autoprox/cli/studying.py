@@ -34,7 +34,7 @@ def study(
     from autoprox.files import check_writable, write_json, write_text
     from autoprox.measuring.store import home_folder
     from autoprox.measuring.workers import Workers
-    from autoprox.report import discovery_view, show, study_csv, study_tables
+    from autoprox.report import discovery_view, left_out_lines, show, study_csv, study_tables
     from autoprox.studies.plan import read_plan
     from autoprox.studies.study import Ground
     from autoprox.studies.study import study as run
@@ -80,4 +80,8 @@ def study(
     if json:
         options.emit_json({**record, "out": str(target), "run_dir": str(folder)})
     else:
-        show(*study_tables(record["rows"]), f"written to {target} and {beside}")
+        show(
+            *study_tables(record["rows"]),
+            *left_out_lines(record.get("left_out") or ()),
+            f"written to {target} and {beside}",
+        )

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
 
 from autoprox.discovery.evolution import CORE, Vocabulary
+from autoprox.errors import MissingError
 from autoprox.language.expression import Expression, features
 from autoprox.measuring.capture import CaptureSettings, Network, settings_for
+from autoprox.measuring.losses import lost_among
 from autoprox.measuring.measure import measured
 from autoprox.measuring.screening import SAMPLES, Screen, take_samples
 from autoprox.measuring.store import MEMO, FeatureStore
 from autoprox.measuring.workers import Progress, Workers
 from autoprox.proxies.evaluation import Invalid, Scores
-from autoprox.ranking.problem import Group
+from autoprox.ranking.problem import LEAST_IN_PART, Group
 
-__all__ = ["Field", "Laboratory", "fields_of"]
+__all__ = ["Field", "Laboratory", "PostponedError", "fields_of", "remaining"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,28 @@ class Field:
         return Field(self.group.part(*names), self.settings)
 
 
+def remaining(group: Group, lost: Mapping[Network, str]) -> Group:
+    """The architectures of a part of the split whose processes did not die.
+
+    Raises:
+        MissingError: so many have died that the rest cannot be ranked.
+    """
+    rows = [i for i, network in enumerate(group.networks) if network not in lost]
+    count = len(group.networks) - len(rows)
+    if not count:
+        return group
+    left = group.take(rows)
+    alike = any(len(set(column[np.isfinite(column)])) < 2 for column in left.labels.values())
+    if alike or len(rows) < LEAST_IN_PART:
+        reason = next(lost[network] for network in group.networks if network in lost)
+        raise MissingError(
+            f"{count} of the {len(group.networks)} architectures of {group.space} in one part of the split could not be "
+            f"measured ({reason}); at least {LEAST_IN_PART} with different labels are needed there: give the machine more "
+            "memory, or use fewer --workers or a smaller --batch-size"
+        )
+    return left
+
+
 def fields_of(groups: Iterable[Group], capture: CaptureSettings) -> list[Field]:
     """One field a group, or one a data set where each data set has its own images."""
     if capture.data_root is None:
@@ -42,50 +69,79 @@ def fields_of(groups: Iterable[Group], capture: CaptureSettings) -> list[Field]:
     ]
 
 
+class PostponedError(Exception):
+    """What a laboratory that postpones has been asked for and does not know yet."""
+
+    def __init__(self, expressions: Sequence[Expression], fields: Sequence[Field]) -> None:
+        super().__init__(f"{len(expressions)} expressions are not measured yet")
+        self.expressions, self.fields = tuple(expressions), tuple(fields)
+
+
 @dataclass(frozen=True)
 class Laboratory:
-    """Measures fields: on samples for screening, or exactly. Both are kept in ``home`` and shared by all runs."""
+    """Measures fields: on samples for screening, or exactly. Both are kept in ``home`` and shared by all runs.
+
+    Attributes:
+        postpone: raise `PostponedError` instead of measuring anything exactly, so that several runs can be measured at once.
+        lost: networks whose processes died twice, and how: nothing measures them any more. Grows as it works.
+    """
 
     home: Path
     workers: Workers
     progress: Progress
+    lost: dict[Network, str] = field(default_factory=dict)
+    postpone: bool = False
 
-    def screens(self, fields: Sequence[Field], words: Vocabulary) -> list[Screen]:
-        """Samples of every field's networks."""
+    def left(self, fields: Sequence[Field]) -> list[Field]:
+        """The fields without the lost networks; raises as `remaining` does."""
+        return [Field(remaining(one.group, self.lost), one.settings) for one in fields]
+
+    def screens(self, fields: Sequence[Field], words: Vocabulary) -> tuple[list[Field], list[Screen]]:
+        """What is left of every field, and samples of that."""
         self.sample(fields, words)
-        return [self._sample(field.group.networks, words, field.settings) for field in fields]
+        left = self.left(fields)
+        return left, [self._sample(one.group.networks, words, one.settings) for one in left]
 
     def sample(self, fields: Sequence[Field], words: Vocabulary) -> None:
         """Take the samples that are missing."""
         for settings, networks in _by_settings(fields).items():
-            self._sample(networks, words, settings)
+            if left := [network for network in networks if network not in self.lost]:
+                self._sample(left, words, settings)
 
     def _sample(self, networks: Sequence[Network], words: Vocabulary, settings: CaptureSettings) -> Screen:
         # a folder for each vocabulary: runs of both at once do not replace each other's files, and no number of one can
         # depend, in its last bits, on what the other has captured beside it
         folder = self.home / SAMPLES if words.name == CORE.name else self.home / SAMPLES / words.name
-        return take_samples(networks, words.terminals, settings, folder, self.workers, self.progress)
+        return take_samples(networks, words.terminals, settings, folder, self.workers, self.progress, self.lost)
 
     def scores(
         self, expressions: Sequence[Expression], fields: Sequence[Field], stage: str
-    ) -> list[list[Scores | Invalid]]:
-        """Exact scores: for each field, of each expression, those of the field's networks."""
+    ) -> tuple[list[Field], list[list[Scores | Invalid]]]:
+        """Exact scores: what is left of every field, and for each field, of each expression, the scores of these networks."""
+
+        def later(*_: object) -> NoReturn:
+            raise PostponedError(expressions, fields)
+
+        progress = later if self.postpone else self.progress  # is called where something is to be measured
         wanted = list(dict.fromkeys(feature for e in expressions for feature in features(e)))
         columns = []
         with FeatureStore(self.home / MEMO) as store:
             for settings, networks in _by_settings(fields).items():
-                measured(networks, wanted, settings, store, self.workers, self.progress, stage)
-            for field in fields:
-                population = field.group.population()
-                rows = measured(field.group.networks, wanted, field.settings, store, self.workers)
+                tried = [network for network in networks if network not in self.lost]
+                rows = measured(tried, wanted, settings, store, self.workers, progress, stage)
+                self.lost.update(lost_among(tried, rows))
+            left = self.left(fields)
+            for one in left:
+                population = one.group.population()
+                rows = measured(one.group.networks, wanted, one.settings, store, self.workers)
                 population.add({feature: [row[feature] for row in rows] for feature in wanted})
                 columns.append([population.score(e, strict=True) for e in expressions])
-        return columns
+        return left, columns
 
 
 def _by_settings(fields: Sequence[Field]) -> dict[CaptureSettings, list[Network]]:
     """All networks that share a capture in one list, so that no worker waits for the end of a field."""
     found: dict[CaptureSettings, dict[Network, None]] = {}
-    for field in fields:
-        found.setdefault(field.settings, {}).update(dict.fromkeys(field.group.networks))
+    for one in fields:
+        found.setdefault(one.settings, {}).update(dict.fromkeys(one.group.networks))
     return {settings: list(networks) for settings, networks in found.items()}

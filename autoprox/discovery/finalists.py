@@ -37,8 +37,13 @@ def exact_finalists(
         NoScoreError: none has a score.
     """
     chosen = {to_text(verdict.expression): verdict for verdict in verdicts}
+    expressions = [verdict.expression for verdict in chosen.values()]
     parts = {"both": ("discovery", "selection"), "discovery": ("discovery",), "selection": ("selection",)}
-    views = {name: [field.part(*names).group for field in fields] for name, names in parts.items()}
+    _, columns = laboratory.scores(expressions, [field.part(*parts["both"]) for field in fields], "measure finalists")
+    views = {
+        name: [field.group for field in laboratory.left([field.part(*names) for field in fields])]
+        for name, names in parts.items()
+    }
     fitness = {name: Fitness(view, mode) for name, view in views.items()}
     rows = {
         name: [
@@ -46,9 +51,6 @@ def exact_finalists(
         ]
         for name, view in views.items()
     }
-    expressions = [verdict.expression for verdict in chosen.values()]
-    measured = [field.part(*parts["both"]) for field in fields]
-    columns = laboratory.scores(expressions, measured, "measure finalists")
     finalists = []
     for (text, verdict), *scores in zip(chosen.items(), *columns, strict=True):
         record: dict[str, Any] = {

@@ -12,11 +12,17 @@ from autoprox.language.canonical import canonical, ranking_key
 from autoprox.language.expression import Expression, complexity
 from autoprox.language.text import parse, to_text
 from autoprox.measuring.screening import Screen
-from autoprox.proxies.evaluation import Invalid, Population
+from autoprox.proxies.evaluation import Invalid, Population, Scores
+from autoprox.ranking.correlations import kendall
 from autoprox.ranking.fitness import Fitness
 from autoprox.ranking.problem import Group
 
-__all__ = ["Judge", "Verdict"]
+__all__ = ["RELIABLE", "Judge", "Verdict"]
+
+# How well the scores of two half samples must agree (Kendall's τ in every space) for a candidate to be judged on samples.
+# Normal errors of variance e² in the sample and 2e² in each half give the sample τ .95 with the truth where the halves
+# have τ .90 with each other: (2/π) asin of 1/√(1 + e²) and of 1/(1 + 2e²).
+RELIABLE = 0.9
 
 
 @dataclass(frozen=True)
@@ -62,14 +68,21 @@ class Judge:
         screens: for each group one screen a (space, data set) needs: data sets that share a batch share a screen.
         fitness: joint fitness on these groups.
         orient: judge a candidate that ranks the wrong way round by its negative.
+        verdicts: what is known already, to which new ones are added.
     """
 
     def __init__(
-        self, groups: Sequence[Group], screens: Sequence[Screen], fitness: Fitness, orient: bool, threads: int = 1
+        self,
+        groups: Sequence[Group],
+        screens: Sequence[Screen],
+        fitness: Fitness,
+        orient: bool,
+        threads: int = 1,
+        verdicts: dict[str, Verdict] | None = None,
     ) -> None:
         self._groups, self._screens, self._fitness = groups, screens, fitness
         self._orient, self._threads = orient, threads
-        self.verdicts: dict[str, Verdict] = {}
+        self.verdicts = {} if verdicts is None else verdicts
 
     def known(self, expression: Expression) -> Verdict | None:
         """The verdict on whatever ranks like the expression by construction."""
@@ -86,24 +99,53 @@ class Judge:
         texts = {key: to_text(key) for key in keys.values()}
         new = [key for key, text in texts.items() if text not in self.verdicts]
         if new:
-            pairs = zip(self._groups, self._screens, strict=True)
-            populations = [self._screened(group, screen, new) for group, screen in pairs]
-            for key in new:
-                self.verdicts[texts[key]] = self._judge(key, populations)
+            for key, scores in zip(new, self.scores(new), strict=True):
+                self.verdicts[texts[key]] = self._verdict(key, scores)
         return [self.verdicts[texts[keys[e]]] for e in expressions]
 
-    def _screened(self, group: Group, screen: Screen, expressions: Sequence[Expression]) -> Population:
-        population = group.population()
-        population.add(screen.measured(population.missing(expressions), self._threads))
-        return population
+    def scores(self, expressions: Sequence[Expression]) -> list[list[Scores] | str]:
+        """For each expression its scores on every group, or why it has none or they cannot be told from samples."""
+        found = self._scores(expressions)
+        doubtful = self._doubtful(
+            [e for e, scores in zip(expressions, found, strict=True) if not isinstance(scores, str)]
+        )
+        return [doubtful.get(e, scores) for e, scores in zip(expressions, found, strict=True)]
 
-    def _judge(self, expression: Expression, populations: Sequence[Population]) -> Verdict:
-        scores = []
+    def _scores(self, expressions: Sequence[Expression], half: int | None = None) -> list[list[Scores] | str]:
+        """The scores that all samples give, or one half of each."""
+        populations = []
+        for group, screen in zip(self._groups, self._screens, strict=True):
+            population = group.population()
+            population.add(screen.measured(population.missing(expressions), self._threads, half))
+            populations.append(population)
+        return [self._columns(expression, populations) for expression in expressions]
+
+    def _columns(self, expression: Expression, populations: Sequence[Population]) -> list[Scores] | str:
+        columns = []
         for group, population in zip(self._groups, populations, strict=True):
             column = population.score(expression, strict=True)
             if isinstance(column, Invalid):
-                return Verdict(expression, None, reason=f"{group.space}: {column.reason}")
-            scores.append(column)
+                return f"{group.space}: {column.reason}"
+            columns.append(column)
+        return columns
+
+    def _doubtful(self, expressions: Sequence[Expression]) -> dict[Expression, str]:
+        """Why some of them cannot be judged on samples: the halves of the samples rank the networks differently."""
+        estimated = [e for e in expressions if any(screen.estimates(e) for screen in self._screens)]
+        found = {}
+        for e, one, other in zip(estimated, self._scores(estimated, 0), self._scores(estimated, 1), strict=True):
+            if isinstance(one, str) or isinstance(other, str):
+                found[e] = f"cannot be told from samples: {one if isinstance(one, str) else other}"
+                continue
+            taus = [kendall(x, y) for x, y in zip(one, other, strict=True)]
+            if min(taus) < RELIABLE:
+                group = self._groups[int(np.argmin(taus))]
+                found[e] = f"{group.space}: cannot be told from samples, whose halves agree with τ {min(taus):.2f} only"
+        return found
+
+    def _verdict(self, expression: Expression, scores: list[Scores] | str) -> Verdict:
+        if isinstance(scores, str):
+            return Verdict(expression, None, reason=scores)
         value, taus = self._fitness.joint(scores)
         if self._orient and value < 0:
             expression = canonical(Expression("neg", (expression,)))

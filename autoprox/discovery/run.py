@@ -23,6 +23,7 @@ from autoprox.files import write_json
 from autoprox.language.expression import complexity
 from autoprox.language.text import parse, to_text
 from autoprox.measuring.capture import batch_key
+from autoprox.measuring.losses import left_out
 from autoprox.measuring.shards import Shard
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.proxy import Proxy, load_proxy
@@ -50,6 +51,7 @@ def discover(
     tables: Sequence[Benchmark] = (),
     testing: Sequence[Group] | None = None,
     resume: bool = False,
+    postpone: bool = False,
     observe: Callable[[Standing], None] = lambda _: None,
     progress: Progress = silent,
     stop: Callable[[], bool] = lambda: False,
@@ -66,17 +68,19 @@ def discover(
         tables: where the training seeds of the test labels are looked for, which tell the noise ceiling.
         testing: other ground truth to test on, such as a data set, a space or a benchmark that was held out; None: the test
             part of the split. None of its labels is among those that evolution or selection read.
+        postpone: end the run, resumable, before anything is measured exactly, and say what would be.
         observe, progress: told how the run stands and how captures go on.
         stop: asked at every safe point; true ends the run, resumable.
 
     Raises:
         InputError: settings, ground truth or folder do not fit.
         InterruptedRunError: ``stop`` said so.
+        PostponedError: the run goes on when these are in the memo.
     """
     settings.check()
     check_truth(groups, testing)
     return _Run(
-        groups, settings, run_dir, home, workers, benchmarks, tables, testing, resume, observe, progress, stop
+        groups, settings, run_dir, home, workers, benchmarks, tables, testing, resume, postpone, observe, progress, stop
     ).run()
 
 
@@ -115,9 +119,10 @@ def sample_part(
     _check(groups, PARTS)
     fields = [field.part("discovery") for field in fields_of(groups, settings.capture)]
     parts = [Field(f.group.take(shard.of(range(len(f.group.networks)))), f.settings) for f in fields]
-    Laboratory(home, workers, progress).sample([field for field in parts if field.group.networks], settings.words)
+    laboratory = Laboratory(home, workers, progress)
+    laboratory.sample([field for field in parts if field.group.networks], settings.words)
     done, whole = [{network for field in some for network in field.group.networks} for some in (parts, fields)]
-    return len(done), len(whole)
+    return len(done - laboratory.lost.keys()), len(whole)
 
 
 _SEEN = ("discovery", "selection")
@@ -209,12 +214,13 @@ class _Run:
         tables: Sequence[Benchmark],
         testing: Sequence[Group] | None,
         resume: bool,
+        postpone: bool,
         observe: Callable[[Standing], None],
         progress: Progress,
         stop: Callable[[], bool],
     ) -> None:
         self.settings, self.workers, self.observe = settings, workers, observe
-        self.laboratory = Laboratory(home, workers, self._interruptible)
+        self.laboratory = Laboratory(home, workers, self._interruptible, postpone=postpone)
         self.started = time.monotonic()
         self.problem = _problem(groups, settings, benchmarks, testing)
         self.folder = RunFolder(run_dir, "discover", {**settings.to_json(), **self.problem}, resume)
@@ -228,20 +234,21 @@ class _Run:
         self.best: list[Verdict] = []
         self.front: list[Verdict] = []
         self.invalid = 0
-        self.fitness = Fitness([field.part("discovery").group for field in self.fields], settings.fitness)
 
     def run(self) -> Discovery:
         state, journal = self.folder.load()
         self.before = float(state["seconds"]) if state else 0.0
-        judge = self._judge()
-        for entry in journal:
-            judge.verdicts[entry["key"]] = Verdict.from_json(entry)
-        self._learn(list(judge.verdicts.values()))
-        engine = self._engine(judge)
-        if state is not None:
-            engine.restore(state["engine"])
-        self._evolve(engine, judge)
-        return self._report(self._finalists(), judge)
+        if state is not None:  # what evolution has gone on without stays out, even where it could be measured now
+            self.laboratory.lost.update({(space, key): reason for space, key, reason in state.get("lost", ())})
+        verdicts = {entry["key"]: Verdict.from_json(entry) for entry in journal}
+        self._learn(list(verdicts.values()))
+        if len(verdicts) < self.settings.evaluations:
+            judge = self._judge(verdicts)
+            engine = self._engine(judge)
+            if state is not None:
+                engine.restore(state["engine"])
+            self._evolve(engine, judge)
+        return self._report(self._finalists(), len(verdicts))
 
     def _interruptible(self, stage: str, done: int, total: int) -> None:
         self._progress(stage, done, total)
@@ -253,11 +260,14 @@ class _Run:
                 f"stopped; continue with the same command and --resume --run-dir {self.folder.path}"
             )
 
-    def _judge(self) -> Judge:
-        fields = [field.part("discovery") for field in self.fields]
-        screens = self.laboratory.screens(fields, self.settings.words)
+    def _judge(self, verdicts: dict[str, Verdict]) -> Judge:
+        fields, screens = self.laboratory.screens(
+            [field.part("discovery") for field in self.fields], self.settings.words
+        )
+        self.fitness = Fitness([field.group for field in fields], self.settings.fitness)
         orient = self.settings.fitness != "mean-abs"
-        return Judge([field.group for field in fields], screens, self.fitness, orient, self.workers.threads)
+        groups = [field.group for field in fields]
+        return Judge(groups, screens, self.fitness, orient, self.workers.threads, verdicts)
 
     def _engine(self, judge: Judge) -> Engine:
         rng = random.Random(self.settings.seed)
@@ -288,7 +298,9 @@ class _Run:
         new = list(judge.verdicts.items())[saved:]
         self._learn([verdict for _, verdict in new])
         entries = [{"key": key, **verdict.to_json()} for key, verdict in new]
-        self.folder.save({"engine": engine.state(), "seconds": self._seconds()}, entries)
+        lost = [[*network, reason] for network, reason in sorted(self.laboratory.lost.items())]
+        state = {"engine": engine.state(), "seconds": self._seconds(), **({"lost": lost} if lost else {})}
+        self.folder.save(state, entries)
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self.started
@@ -325,7 +337,7 @@ class _Run:
             raise NoScoreError(f"no candidate of {self.settings.evaluations} has a usable score; {NO_SCORE_ADVICE}")
         return exact_finalists([*self.front, *self.best], self.fields, self.settings.fitness, self.laboratory)
 
-    def _report(self, finalists: Sequence[dict[str, Any]], judge: Judge) -> Discovery:
+    def _report(self, finalists: Sequence[dict[str, Any]], evaluations: int) -> Discovery:
         best = finalists[0]
         expression = parse(best["expression"])
         parts = self._parts()
@@ -338,7 +350,9 @@ class _Run:
             supervised=self.testing is None,
             ceilings=ceilings_of([field.group for field in parts["test"]], self.tables),
         )
+        lost = {"left_out": left_out(self.laboratory.lost)} if self.laboratory.lost else {}
         summary = {
+            **lost,
             "expression": best["expression"],
             "complexity": best["complexity"],
             "fitness": self.settings.fitness,
@@ -349,7 +363,7 @@ class _Run:
             "params": {part: figures["fitness_params"] for part, figures in found.parts.items()},
             "parts": found.parts,
             "likeness": found.likeness,
-            "evaluations": len(judge.verdicts),
+            "evaluations": evaluations,
             "invalid": self.invalid,
             "front": exact_front(finalists),
         }
@@ -357,6 +371,7 @@ class _Run:
             "seed": self.settings.seed,
             "settings": self.settings.to_json(),
             **self.problem,
+            **lost,
             "selection": {
                 key: summary[key] for key in ("discovery", "selection", "test", "params", "evaluations", "invalid")
             },

@@ -68,8 +68,10 @@ def measure_on_test(
             a ridge can be fitted to them.
         ceilings: noise ceilings of the test architectures.
     """
+    taken = {part: laboratory.scores([expression], parts[part], "measure on test") for part in ("test", *_SEEN)}
+    parts = {part: laboratory.left(fields) for part, fields in parts.items()}
     tests = parts["test"]
-    columns = [scores for (scores,) in laboratory.scores([expression], tests, "measure on test")]
+    columns = [scores for (scores,) in taken["test"][1]]
     groups = [field.group for field in tests]
     known = [one.group for one in parts["discovery"]], [one.group for one in parts["selection"]]
     references = references_for(groups, [_joined(*pair) for pair in zip(*known, strict=True)] if supervised else ())
@@ -92,12 +94,11 @@ def measure_on_test(
         space: metrics[space] for space in dict.fromkeys([*(g.space for g in groups), "joint"]) if space in metrics
     }
     ceiling = _add_ceilings(metrics, ceilings)
-    seen = {part: laboratory.scores([expression], parts[part], "measure on test") for part in _SEEN}
-    taken = {part: [scores for (scores,) in found] for part, found in seen.items()} | {"test": columns}
+    scored = {part: [scores for (scores,) in found] for part, (_, found) in taken.items()}
     return Tested(
         metrics,
         verdict(metrics, ceiling=ceiling),
-        {part: _reach(fields, taken[part], mode, seed) | {"seen": part in _SEEN} for part, fields in parts.items()},
+        {part: _reach(fields, scored[part], mode, seed) | {"seen": part in _SEEN} for part, fields in parts.items()},
         _likeness(groups, columns),
         [_scores(field, scores) for field, scores in zip(tests, columns, strict=True)],
     )

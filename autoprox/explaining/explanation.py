@@ -22,7 +22,7 @@ from autoprox.proxies.known import KNOWN_PROXIES
 from autoprox.proxies.proxy import Proxy
 from autoprox.ranking.agreement import joint_agreement
 from autoprox.ranking.assessment import Assessor
-from autoprox.ranking.comparison import SPLITS, labelled, measured_population
+from autoprox.ranking.comparison import SPLITS, labelled, measured_populations
 from autoprox.ranking.evidence import Estimate
 from autoprox.ranking.problem import LEAST_IN_PART, Group
 
@@ -187,7 +187,8 @@ def explain(
     variants = [rest for _, rest in rests.values() if rest is not None]
     wanted = list(dict.fromkeys(f for e in (whole, *variants, *known.values()) for f in features(e)))
     parts = [labelled(group.part("test") if split == "test" else group, split) for group in groups]
-    populations = [measured_population(part, wanted, settings, memo, workers, progress) for part in parts]
+    parts, taken, _ = measured_populations(parts, wanted, settings, memo, workers, progress)
+    populations = [by_capture[settings] for by_capture in taken]
 
     def column(expression: Expression) -> Column:
         return [population.score(expression) for population in populations]

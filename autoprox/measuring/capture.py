@@ -266,7 +266,7 @@ def _measured(
 ) -> Blocks:
     """Measure on the batch; where it does not fit into memory, part by part."""
     if batch is None:
-        return measure(model, triples, SUBMODULES)
+        return measure(model, triples, SUBMODULES, views=True)
     images, labels = batch.images, batch.labels
 
     def shown(rows: slice) -> tuple[Tensor, Tensor]:
@@ -277,7 +277,7 @@ def _measured(
         return chosen, labels[rows].to(device)
 
     def measure_some(wanted: Sequence[Triple], rows: slice, part: Part | None) -> Blocks:
-        return measure(model, wanted, SUBMODULES, *shown(rows), part)
+        return measure(model, wanted, SUBMODULES, *shown(rows), part, views=True)
 
     def gradient(pass_: str, rows: slice) -> list[Tensor | None]:
         return loss_gradient(model, pass_, *shown(rows))

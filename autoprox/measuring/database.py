@@ -1,4 +1,7 @@
-"""A SQLite file that several processes share and that only saves time: a damaged one is set aside and begun anew."""
+"""A SQLite file that several processes share and that only saves time: a damaged one is set aside and begun anew.
+
+One that cannot be written, as on a read-only disk, is read, and a `Notice` says so.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from autoprox.errors import MissingError
 from autoprox.files import locked
@@ -24,6 +28,8 @@ _OUTSIDE = {
     sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_AUTH,
 }  # fmt: skip
 
+_told: set[Path] = set()  # files that are only read, once a process
+
 
 class Database:
     """A connection to the file, in write-ahead mode; texts are read as bytes, since damaged ones need not be texts.
@@ -34,8 +40,11 @@ class Database:
         version: of the tables in it, ``PRAGMA user_version``.
         bring_up: makes the tables of that version, in a transaction, out of those of an older one; 0 and no tables: a new file.
 
+    Attributes:
+        read_only: the file or its folder cannot be written; what is there can be read, and work that writes fails.
+
     Raises:
-        MissingError: the file cannot be read or written, or has a newer version.
+        MissingError: the file cannot be read, or is not there and cannot be made, or has a newer version.
     """
 
     def __init__(
@@ -49,6 +58,7 @@ class Database:
         self.path, self._what, self._aside = path, what, path.with_name(aside)
         self._version, self._bring_up = version, bring_up
         self.connection: sqlite3.Connection
+        self.read_only = False
         self._open()
 
     def does(self, work: Callable[[], None], begin: str = "BEGIN") -> bool:
@@ -77,7 +87,7 @@ class Database:
         return int(self.connection.execute(f"PRAGMA {name}").fetchone()[0])
 
     def _recover(self, error: sqlite3.Error) -> None:
-        if not _is_damage(error):
+        if self.read_only or not _is_damage(error):
             with self._outside():
                 raise error
         with suppress(sqlite3.Error):
@@ -97,6 +107,9 @@ class Database:
 
     def _open(self, damage: sqlite3.Error | None = None) -> None:
         with self._outside():
+            if self.path.is_file() and not all(os.access(p, os.W_OK) for p in (self.path, self.path.parent)):
+                self._open_read_only()
+                return
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with locked(_lock(self.path)):  # nobody opens what is being set aside
                 if damage is not None and self._is_in_place():
@@ -109,14 +122,36 @@ class Database:
                     self._set_aside(error)
                     self._connect()
 
+    def _open_read_only(self) -> None:
+        log = Path(f"{self.path}-wal")
+        # without a log nobody is writing; SQLite then reads the file without the files of its own that it cannot make
+        mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+        self.connection = sqlite3.connect(
+            f"file:{quote(str(self.path.absolute()))}?{mode}", uri=True, timeout=_PATIENCE, isolation_level=None
+        )
+        self.read_only = True
+        with self._closed_on_failure():
+            self.connection.text_factory = bytes
+            self._check_version(self.pragma("user_version"))
+        if self.path.absolute() not in _told:
+            _told.add(self.path.absolute())
+            _tell(
+                f"the {self._what} {self.path} cannot be written; what is in it is used, and what is measured now is not kept"
+            )
+
     def _connect(self) -> None:
         self.connection = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
-        try:
+        with self._closed_on_failure():
             self.connection.text_factory = bytes
             self.connection.execute("PRAGMA journal_mode=WAL")
             self.connection.execute("PRAGMA synchronous=NORMAL")
             self._check_version(self.pragma("user_version"))
             self._file = os.stat(self.path)
+
+    @contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException:
             self.connection.close()
             raise

@@ -10,6 +10,7 @@ from autoprox.errors import InputError
 from autoprox.language.expression import Expression
 from autoprox.language.text import parse, to_text
 from autoprox.measuring.capture import CaptureSettings, Lacking, Network, Values, block_features, check_images
+from autoprox.measuring.losses import Lost
 from autoprox.measuring.store import FeatureStore
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.spaces import get_space
@@ -29,6 +30,10 @@ def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> dict[s
     return dict(zip(texts, values.values(), strict=True))
 
 
+def _lost(task: tuple[Network, tuple[str, ...], CaptureSettings, str], reason: str) -> dict[str, Any]:
+    return dict.fromkeys(task[1], Lost(reason))
+
+
 def measured(
     networks: Sequence[Network],
     features: Sequence[Expression],
@@ -43,7 +48,7 @@ def measured(
     Every finished network is kept in the store within seconds, so an interrupted call costs almost nothing.
 
     Returns:
-        For each network {feature: (blocks,) float64}.
+        For each network {feature: (blocks,) float64}; `Lost` where its processes died twice, which the store does not keep.
 
     Raises:
         InputError: a network has no such statistic, as a layer without attention has no attention map; at the first one.
@@ -99,13 +104,17 @@ def _measured(
 
     if tasks:
         progress(stage, 0, len(tasks))
+    results = workers.map(
+        _task, tasks, _lost, here=len(networks) <= 1
+    )  # the others are not put at stake by the last one
     try:
-        for done, ((network, _, part, _), values) in enumerate(zip(tasks, workers.map(_task, tasks), strict=True), 1):
+        for done, ((network, _, part, _), values) in enumerate(zip(tasks, results, strict=True), 1):
             known[network].update(values)
             numbers = {text: value for text, value in values.items() if not isinstance(value, Lacking)}
             pending.setdefault(keys[part], {})[names[network]] = numbers
-            if strict and len(numbers) < len(values):
-                text, lacking = next((t, v) for t, v in values.items() if isinstance(v, Lacking))
+            absent = [(t, v) for t, v in values.items() if isinstance(v, Lacking) and not isinstance(v, Lost)]
+            if strict and absent:
+                text, lacking = absent[0]
                 raise InputError(
                     f"{text} cannot be measured on an architecture of {network[0]}: {lacking.reason}; choose another proxy"
                 )

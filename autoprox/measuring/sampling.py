@@ -9,6 +9,9 @@ element. Three things keep estimates near the truth with a thousand elements out
   networks is not luck;
 - weights are calibrated, so that the numbers of elements, the sums, the sums of absolute values and of squares of all tensors
   come out as they are (Deville and Särndal 1992, Calibration estimators in survey sampling, JASA 87, linear case).
+
+A sample also has two halves, each with every other of the drawn elements and with calibrated weights of its own: where
+they disagree, the sample says little (balanced half-samples: McCarthy 1969, Pseudo-replication, Review of the ISI 37).
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["sampled"]
+__all__ = ["HALVES", "sampled"]
 
+HALVES = 2
 CERTAIN = 16  # largest, as many smallest and as many nearest zero of each tensor
 _PIECES = 32  # for each of these: extremes are looked for in the pieces that hold the most extreme ones
 _ROUNDS = 3
@@ -38,12 +42,13 @@ def sampled(tensors: Sequence[Tensor], totals: Tensor, count: int, seed: str) ->
         seed: of the places that are drawn.
 
     Returns:
-        Positions, (count,) int64, and weights, (count,) float32, nonnegative, both on the CPU.
+        Positions, (count,) int64, and weights, (1 + HALVES, count) float32, nonnegative, both on the CPU: those of the
+        sample first, then those of its halves, which are 0 for the elements of the other half.
     """
     length = tensors[0].numel()
     if length <= count:
         positions = torch.arange(count).clamp(max=length - 1)
-        return positions, (torch.arange(count) < length).float()
+        return positions, (torch.arange(count) < length).float().repeat(1 + HALVES, 1)
     of_each = min(CERTAIN, count // (6 * len(tensors)))  # half of the sample stays for the others
     certain = torch.from_numpy(np.unique(np.concatenate([_extremes(tensor, of_each) for tensor in tensors])))
     free = length - len(certain)
@@ -51,11 +56,19 @@ def sampled(tensors: Sequence[Tensor], totals: Tensor, count: int, seed: str) ->
     # the i-th element of those that are not certain: as many certain ones lie before it as are not beyond it
     drawn += np.searchsorted(certain.numpy() - np.arange(len(certain)), drawn, side="right")
     positions = torch.cat([certain, torch.from_numpy(drawn)])
-    weights = torch.ones(count, dtype=torch.float64)
-    weights[len(certain) :] = free / len(drawn)
-    _calibrate(
-        weights, len(certain), torch.stack([x[positions.to(x.device)].cpu().double() for x in tensors]), totals, length
-    )
+    weights = torch.zeros(1 + HALVES, count, dtype=torch.float64)
+    weights[:, : len(certain)] = 1
+    halves = [torch.arange(len(certain) + start, count, HALVES) for start in range(HALVES)]
+    parts = [torch.arange(len(certain), count), *halves]
+    for row, places in zip(weights, parts, strict=True):
+        row[places] = free / len(places)
+    sample = torch.stack([x[positions.to(x.device)].cpu().double() for x in tensors])
+    values = torch.cat([torch.ones(1, count).double(), sample, sample.abs(), sample.square()])
+    known = torch.cat([torch.tensor([float(length)]).double(), totals.T.flatten()])
+    if values.isfinite().all() and known.isfinite().all():
+        scale = (values.square() @ weights[0]).sqrt().clamp(min=torch.finfo(torch.float64).tiny)
+        for row, places in zip(weights, parts, strict=True):
+            _calibrate(row, places, values / scale[:, None], known / scale)
     return positions, weights.float()
 
 
@@ -81,30 +94,22 @@ def _extremes(tensor: Tensor, count: int) -> Tensor:
     return torch.cat(found).cpu()
 
 
-def _calibrate(weights: Tensor, certain: int, sample: Tensor, totals: Tensor, length: int) -> None:
+def _calibrate(weights: Tensor, drawn: Tensor, values: Tensor, known: Tensor) -> None:
     """Change the weights of the drawn elements, as little as possible, so that known totals come out; in place.
 
     Args:
-        weights: (count,) float64, of which the first ``certain`` stay.
-        sample: (tensors, count) float64.
-        totals: (tensors, 3) as in `sampled`.
-        length: what the weights add up to.
+        weights: (count,) float64.
+        drawn: at which of these the drawn elements are; the others stay.
+        values: (totals, count) float64, of about one size.
+        known: (totals,) what ``values @ weights`` is to be.
     """
-    values = torch.cat([torch.ones(1, len(weights)).double(), sample, sample.abs(), sample.square()])
-    known = torch.cat([torch.tensor([float(length)]).double(), totals.T.flatten()])
-    if not (values.isfinite().all() and known.isfinite().all()):
-        return
-    scale = (values.square() @ weights).sqrt().clamp(min=torch.finfo(torch.float64).tiny)
-    values, known = values / scale[:, None], known / scale
-    active = torch.arange(len(weights)) >= certain
     for _ in range(_ROUNDS):
-        part = values[:, active]
-        design = weights[active]
-        gram = (part * design) @ part.mT
-        change = torch.linalg.lstsq(gram, (known - values @ weights)[:, None], driver="gelsd", rcond=1e-9).solution
-        weights[active] = design * (1 + change[:, 0] @ part)
-        negative = weights < 0
-        if not negative.any():
+        part, design = values[:, drawn], weights[drawn]
+        change = torch.linalg.lstsq(
+            (part * design) @ part.mT, (known - values @ weights)[:, None], driver="gelsd", rcond=1e-9
+        ).solution
+        changed = design * (1 + change[:, 0] @ part)
+        weights[drawn] = changed.clamp(min=0)
+        if (changed >= 0).all():
             return
-        weights[negative] = 0
-        active &= ~negative
+        drawn = drawn[changed >= 0]

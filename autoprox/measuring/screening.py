@@ -26,6 +26,7 @@ from torch import Tensor
 from autoprox.errors import InputError, MissingError
 from autoprox.files import replacing
 from autoprox.language.expression import Expression, kind, statistics, subexpressions
+from autoprox.language.expression import features as features_of
 from autoprox.language.text import to_text
 from autoprox.measuring.capture import CaptureSettings, Network, architecture_digest, capture, check_images, grouped
 from autoprox.measuring.sampling import sampled
@@ -42,7 +43,7 @@ ELEMENTS = 1024
 SPECTRAL_KINDS = ("weight", "grad")  # kinds of statistics whose spectral reductions are kept
 SAMPLES = Path("cache") / "samples"  # below the home folder
 _CHUNK = 8  # networks evaluated together: their rows of one statistic stay in a core's cache
-_GENERATION = 6
+_GENERATION = 7
 _WHOLE = (
     Form.SPECTRAL,
     Form.PATTERN,
@@ -97,7 +98,7 @@ def _singular_values(matrices: Sequence[Tensor], name: str, known: dict[int, Ten
     return torch.cat([known[id(matrix)] for matrix in matrices])
 
 
-def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> tuple[Network, bytes]:
+def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> tuple[Network, bytes | str]:
     """The content of a network's file; whoever hands out the work writes it, since the home folder is there alone."""
     network, names, settings, key = task
     check_images(settings, key)
@@ -109,6 +110,10 @@ def _task(task: tuple[Network, tuple[str, ...], CaptureSettings, str]) -> tuple[
     table = {part: torch.stack([row[part] for row in rows]) for part in rows[0]}
     # one key of metadata: several would have no order, and the file not always the same bytes
     return network, save(table, metadata={"kept": json.dumps([names, _seal(table)])})
+
+
+def _lost(task: tuple[Network, tuple[str, ...], CaptureSettings, str], reason: str) -> tuple[Network, str]:
+    return task[0], reason
 
 
 def _seal(table: Mapping[str, Tensor]) -> str:
@@ -127,14 +132,18 @@ def take_samples(
     folder: Path,
     workers: Workers,
     progress: Progress = silent,
+    lost: dict[Network, str] | None = None,
 ) -> Screen:
     """Sample the named statistics of networks of one space or several, unless a file of an earlier run has them.
 
     Each finished network is one file, so an interrupted call continues where it was. A file whose numbers are not those that
     were written is made again, and a `Notice` says so.
 
+    Args:
+        lost: takes the networks whose processes die twice, with the reasons; the rest is sampled. None: they are an error.
+
     Raises:
-        MissingError: the folder cannot be written.
+        MissingError: the folder cannot be written, or no network is left.
     """
     wanted = tuple(sorted(names))
     key = settings.key()
@@ -149,16 +158,23 @@ def take_samples(
             warnings.warn(text, Notice, stacklevel=2)
         if tasks:
             progress("sample", 0, len(tasks))
-        for done, (network, content) in enumerate(workers.completed(_task, tasks), 1):
-            with replacing(paths[network]) as temporary:
-                temporary.write_bytes(content)
+        given_up = {} if lost is None else lost
+        for done, (network, content) in enumerate(workers.completed(_task, tasks, None if lost is None else _lost), 1):
+            if isinstance(content, str):
+                given_up[network] = content
+            else:
+                with replacing(paths[network]) as temporary:
+                    temporary.write_bytes(content)
             progress("sample", done, len(tasks))
     except (OSError, SafetensorError) as error:
         raise MissingError(
             f"the samples of statistics cannot be kept in {place} ({error}); free some disk space, make it writable, or point "
             "AUTOPROX_HOME at another folder"
         ) from None
-    return Screen([paths[network] for network in networks])
+    left = [paths[network] for network in networks if network not in given_up]
+    if not left:
+        raise MissingError(f"none of the {len(networks)} networks could be measured: every process that tried it died")
+    return Screen(left)
 
 
 def _has(path: Path, names: Sequence[str]) -> bool:
@@ -192,6 +208,7 @@ class Screen:
             some = next(key for key in first.keys() if key.endswith("|weights"))  # noqa: SIM118 - not a dict
         self._blocks = [len(self._read(path, some)) for path in paths]
         self._tables: dict[str, Tensor] = {}
+        self._places: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
 
     @staticmethod
     def _read(path: Path, key: str) -> Tensor:
@@ -205,9 +222,23 @@ class Screen:
             self._tables[key] = torch.cat([self._read(path, key) for path in self._paths])
         return self._tables[key]
 
-    def _sample(self, name: str) -> tuple[Tensor, Tensor]:
-        """Elements of a statistic and their weights, (rows, elements) each."""
-        return self._rows(f"{name}|elements"), self._rows(f"{STATISTICS[name].shape_class}|weights")
+    def _sample(self, name: str, part: int, rows: slice) -> tuple[Tensor, Tensor]:
+        """Elements of a statistic and their weights, (rows, elements) each, in the sample or in one half of it."""
+        elements, shape = self._rows(f"{name}|elements")[rows], STATISTICS[name].shape_class
+        if part == 0:
+            return elements, self._rows(f"{shape}|weights")[rows, 0]
+        places, weights = self._half(shape, part)
+        return elements.gather(1, places[rows]), weights[rows]
+
+    def _half(self, shape: str, part: int) -> tuple[Tensor, Tensor]:
+        """Where the elements of a half are, and their weights; rows with fewer than others repeat one that counts 0."""
+        if (shape, part) not in self._places:
+            weights = self._rows(f"{shape}|weights")[:, part]
+            longest = int((weights > 0).sum(1).max())
+            places = (weights == 0).to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
+            found = weights.gather(1, places)
+            self._places[shape, part] = torch.where(found > 0, places, places[:, :1]), found
+        return self._places[shape, part]
 
     def _plain(self, feature: Expression) -> Tensor | None:
         """A feature that is kept exactly, (rows,) float64."""
@@ -217,15 +248,25 @@ class Screen:
         kept = plain_features(name)
         return self._rows(f"{name}|plain")[:, kept.index(feature)] if feature in kept else None
 
+    def estimates(self, expression: Expression) -> bool:
+        """Whether any feature of it is not kept exactly."""
+        return any(self._plain(feature) is None for feature in features_of(expression))
+
     def measured(
-        self, features: Sequence[Expression], threads: int = 1
+        self, features: Sequence[Expression], threads: int = 1, half: int | None = None
     ) -> dict[Expression, list[np.ndarray[Any, np.dtype[np.float64]]]]:
         """Estimate features.
+
+        Args:
+            features: from tensor to block level.
+            threads: of this process.
+            half: estimate from one half of each sample, 0 or 1 (what is kept exactly is the same in both).
 
         Returns:
             {feature: for each network (blocks,) float64}.
         """
         torch.set_num_threads(1)
+        part = 0 if half is None else 1 + half
         exact = {feature: plain for feature in features if (plain := self._plain(feature)) is not None}
         estimated = [feature for feature in features if feature not in exact]
         for feature in estimated:
@@ -233,7 +274,7 @@ class Screen:
                 if (e.args and OPERATORS[e.head].form in _WHOLE) or kind(e).level == "network":
                     raise InputError(f"{to_text(e)} can only be measured exactly, not on samples")
             for name in statistics(feature):  # read before the threads start
-                self._sample(name)
+                self._sample(name, part, slice(0))
         starts = np.cumsum([0, *self._blocks])
         chunks = [
             slice(int(starts[i]), int(starts[min(i + _CHUNK, len(self._blocks))]))
@@ -242,8 +283,8 @@ class Screen:
 
         def evaluate(rows: slice) -> dict[Expression, Tensor]:
             def leaf(name: str) -> Tensors:
-                elements, weights = self._sample(name)
-                return Tensors((elements[rows].unsqueeze(1),), weights[rows])
+                elements, weights = self._sample(name, part, rows)
+                return Tensors((elements.unsqueeze(1),), weights)
 
             with torch.no_grad():
                 return block_values(estimated, leaf)

@@ -82,10 +82,11 @@ class Merged:
 class FeatureStore:
     """Block values by (network, feature text), under one settings key.
 
-    Several processes may read and write one file at a time (write-ahead log); each call is one transaction.
+    Several processes may read and write one file at a time (write-ahead log); each call is one transaction. A file that
+    cannot be written is read, with a `Notice`.
 
     Raises:
-        MissingError: the file cannot be read or written, or a newer autoprox has made it.
+        MissingError: the file cannot be read, or is not there and cannot be made, or a newer autoprox has made it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -142,7 +143,9 @@ class FeatureStore:
             )
 
     def write(self, settings: str, values: Mapping[str, Mapping[str, Values]]) -> None:
-        """Keep {network: {feature: (blocks,)}} in one transaction: all of it or nothing."""
+        """Keep {network: {feature: (blocks,)}} in one transaction: all of it or nothing; nothing in a memo that is only read."""
+        if self._file.read_only:
+            return
 
         def keep() -> None:
             self._db.executemany("INSERT OR REPLACE INTO numbers VALUES (?, ?, ?)", self._rows(settings, values))

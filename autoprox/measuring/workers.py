@@ -11,10 +11,8 @@ import os
 import signal
 import traceback
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from heapq import heappop, heappush
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from threading import Thread
@@ -23,6 +21,7 @@ from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped
+from autoprox.measuring.agenda import Agenda
 from autoprox.registrations import recorded, repeat
 
 __all__ = [
@@ -99,6 +98,7 @@ class Workers:
             self.count = count
         self._idle: list[_Worker] = []
         self._busy: dict[Any, _Worker] = {}  # by connection
+        self._worked, self._lost = False, 0  # whether any task was done in another process, and how many were given up
 
     @property
     def threads(self) -> int:
@@ -121,16 +121,19 @@ class Workers:
         function: Callable[[Task], T],
         tasks: Sequence[Task],
         lost: Callable[[Task, str], T] | None = None,
+        here: bool = True,
     ) -> Iterator[T]:
         """Yield function(task) in the order of the tasks; few are in flight at a time, so results do not pile up.
 
         Args:
             lost: makes the result of a task that was given up, from the task and the reason.
+            here: whether a single task may be done in this process, which its death would end.
 
         Raises:
-            MissingError: a task was given up and there is no ``lost``, or no process can be started.
+            MissingError: a task was given up and there is no ``lost``, every process dies, or none can be started.
         """
-        if self.local and (self.count == 1 or (len(tasks) <= 1 and not self._idle)):  # to start a process takes seconds
+        one = here and len(tasks) <= 1 and not self._idle and not self._lost  # to start a process takes seconds
+        if self.local and (self.count == 1 or one):
             yield from _here(function, tasks)
             return
         early: dict[int, T] = {}
@@ -157,8 +160,8 @@ class Workers:
     def _each(
         self, function: Callable[[Task], T], tasks: Sequence[Task], lost: Callable[[Task, str], T] | None, ahead: int
     ) -> Iterator[tuple[int, T]]:
-        """(index, result) as tasks end; see `_Agenda` for ``ahead``."""
-        agenda = _Agenda(len(tasks), ahead)
+        """(index, result) as tasks end; see `Agenda` for ``ahead``."""
+        agenda = Agenda(len(tasks), ahead)
         mine: dict[Any, int] = {}  # {place: index} of what is being done
         ended: list[tuple[int, T]] = []
         try:
@@ -179,6 +182,7 @@ class Workers:
                         tell(f"{content.what} {content.fate} at {_name(tasks[index])}; {again}")
                         continue
                     agenda.end(index)
+                    self._worked |= kind != LOST
                     if kind == LOST:
                         ended.append((index, self._given_up(content, tasks[index], lost)))
                     elif kind == RAISED:
@@ -195,6 +199,11 @@ class Workers:
             raise MissingError(f"worker processes cannot be started: {last}; {self.remedy}")
         if lost is None:
             raise MissingError(f"{self.lost_twice} {_name(task)}: {last}; {self.remedy}")
+        self._lost += 1
+        if not self._worked and self._lost == _HOPELESS:
+            raise MissingError(
+                f"every worker process died, two at each of the first {_HOPELESS} tasks, and none did one: {last}; {self.remedy}"
+            )
         reason = f"{self.lost_twice} it: {last}"
         tell(f"{_name(task)} is left out: {reason}")
         return lost(task, reason)
@@ -230,50 +239,6 @@ class Workers:
             self._idle.append(worker)
         else:
             worker.end()
-
-
-class _Agenda:
-    """What may begin: tasks in order, none ``ahead`` or more beyond the first that is not done; a task that is to blame for its
-    loss has to be alone, since it may have been another one that took the memory."""
-
-    def __init__(self, total: int, ahead: int) -> None:
-        self._ahead = ahead
-        self._todo = list(range(total))  # a heap
-        self._underway: set[int] = set()
-        self._lost: set[int] = set()  # once
-        self._alone: deque[int] = deque()
-
-    def begin(self, count: int) -> list[int]:
-        """Those that begin now, so that at most ``count`` are under way."""
-        chosen: list[int] = []
-        if self._alone:
-            if not self._underway:
-                chosen.append(self._alone[0])
-        else:
-            while self._todo and len(self._underway) + len(chosen) < count:
-                first = min((*self._underway, *chosen, self._todo[0]))
-                if self._todo[0] >= first + self._ahead:
-                    break
-                chosen.append(heappop(self._todo))
-        self._underway.update(chosen)
-        return chosen
-
-    def end(self, index: int) -> None:
-        self._underway.remove(index)
-        if index in self._alone:
-            self._alone.remove(index)
-
-    def again(self, index: int, alone: bool) -> bool:
-        """Whether a task that was lost is done once more."""
-        if index in self._lost:
-            return False
-        self._underway.remove(index)
-        self._lost.add(index)
-        if alone:
-            self._alone.append(index)
-        else:
-            heappush(self._todo, index)
-        return True
 
 
 class _Worker:
@@ -315,6 +280,7 @@ class _Worker:
 
 
 _PATIENCE = 5.0  # seconds
+_HOPELESS = 5  # tasks given up, before any was done, after which no more are tried
 
 
 def _serve(connection: Connection) -> None:

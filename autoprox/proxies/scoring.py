@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, features, is_relative
 from autoprox.measuring.capture import CaptureSettings, Network
+from autoprox.measuring.losses import Lost, lost_in
 from autoprox.measuring.measure import BlockValues, measured
 from autoprox.measuring.store import FeatureStore
 from autoprox.measuring.workers import Progress, Workers, silent
@@ -26,7 +28,7 @@ class Measurement:
 
     Attributes:
         numbers: {architecture number: value}.
-        values: {feature: (blocks,)}.
+        values: {feature: (blocks,)}, or `Lost` where its processes died.
         alone: what the proxy makes of this network without any other: its score, or why it has none. Only for a
             population-relative proxy does the score depend on more than this.
     """
@@ -35,6 +37,11 @@ class Measurement:
     numbers: dict[str, float]
     values: BlockValues
     alone: float | Invalid
+
+    @property
+    def lost(self) -> str | None:
+        """Why its processes were given up."""
+        return lost_in(self.values)
 
 
 class Judge:
@@ -84,18 +91,28 @@ class Scorer(Judge):
         super().__init__(proxy)
         self._settings, self._store, self._workers = settings, store, workers
 
-    def measure(self, networks: Sequence[Network], progress: Progress = silent) -> list[Measurement]:
+    def measure(
+        self, networks: Sequence[Network], progress: Progress = silent, lost: Mapping[Network, str] | None = None
+    ) -> list[Measurement]:
         """Take the proxy's features of networks, from the memo where they are known.
 
-        A proxy that only counts (params, depth) builds no network.
+        A proxy that only counts (params, depth) builds no network. ``lost`` has networks that are known to have no score, and
+        why: they are not tried again.
         """
         rows: list[BlockValues] = [{} for _ in networks]
         if self.features:
-            rows = measured(networks, self.features, self._settings, self._store, self._workers, progress)
+            given_up: dict[Network, Any] = {
+                network: dict.fromkeys(self.features, Lost(reason)) for network, reason in (lost or {}).items()
+            }
+            tried = [network for network in networks if network not in given_up]
+            found = measured(tried, self.features, self._settings, self._store, self._workers, progress)
+            known = given_up | dict(zip(tried, found, strict=True))
+            rows = [known[network] for network in networks]
         measurements = []
         for network, values in zip(networks, rows, strict=True):
             columns = numbers_of([network], self._settings.classes)
-            alone = self.alone(Population(columns, [values]))
+            reason = lost_in(values)
+            alone = self.alone(Population(columns, [values])) if reason is None else Invalid(reason)
             numbers = {name: column[0] for name, column in columns.items()}
             measurements.append(Measurement(network, numbers, values, alone))
         return measurements

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from autoprox.errors import InputError
+from autoprox.errors import InputError, MissingError
 from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, features
-from autoprox.measuring.capture import CaptureSettings, settings_for
+from autoprox.measuring.capture import CaptureSettings, Network, settings_for
+from autoprox.measuring.losses import lost_among
 from autoprox.measuring.measure import measured_where_possible
 from autoprox.measuring.shards import Shard
 from autoprox.measuring.store import FeatureStore
@@ -32,7 +33,7 @@ __all__ = [
     "compare",
     "labelled",
     "measure_part",
-    "measured_population",
+    "measured_populations",
     "with_baselines",
 ]
 
@@ -53,10 +54,12 @@ class Comparison:
     Attributes:
         rows: by proxy, space and data set, in the order given.
         evidence: {proxy: all that is known about it}, of those with usable scores on every space and data set.
+        lost: architectures that take part nowhere, since their processes died twice, and how.
     """
 
     rows: list[Row]
     evidence: dict[str, Evidence]
+    lost: dict[Network, str]
 
 
 def with_baselines(proxies: Sequence[Proxy]) -> list[Proxy]:
@@ -83,6 +86,7 @@ def compare(
     root one capture serves all data sets; with one, each data set has its own batch. A proxy over a statistic that some
     architecture of a space cannot have (the attention map of a layer without attention) is an unusable row with the
     reason; it neither ends the comparison nor is it ranked on the other architectures alone, which are another population.
+    An architecture whose processes die twice is left out for all proxies alike, and ``n`` is that of the others.
 
     Args:
         groups: the ground truth, one group a space.
@@ -96,9 +100,16 @@ def compare(
 
     Raises:
         InputError: an unknown split, or fewer than three labelled architectures.
+        MissingError: fewer than three are left.
     """
     asked, expressions, wanted, parts = _asked(groups, proxies, split)
-    scores = [_scores(group, expressions, wanted, settings, memo, workers, progress) for group in parts]
+    parts, populations, lost = measured_populations(parts, wanted, settings, memo, workers, progress)
+    scores: list[dict[str, list[Any]]] = []
+    for group, by_capture in zip(parts, populations, strict=True):
+        made: dict[CaptureSettings, list[Any]] = {
+            chosen: [population.score(e) for e in expressions] for chosen, population in by_capture.items()
+        }
+        scores.append({dataset: made[settings_for(settings, dataset)] for dataset in group.labels})
     assessor = Assessor(parts, seed=seed, resamples=resamples)
     rows: list[Row] = []
     evidence: dict[str, Evidence] = {}
@@ -121,7 +132,7 @@ def compare(
                 else:
                     params = group.numbers["params"]
                     rows.append(head | _figures(column[dataset], labels, params, seed, resamples))
-    return Comparison(rows, evidence)
+    return Comparison(rows, evidence, lost)
 
 
 def measure_part(
@@ -138,10 +149,12 @@ def measure_part(
     """Measure one part of the architectures that `compare` measures, into the memo; how many, and of how many."""
     _, _, wanted, parts = _asked(groups, proxies, split)
     shards = [group.take(shard.of(range(len(group.networks)))) for group in parts]
+    lost: dict[Network, str] = {}
     for group in shards:
-        for chosen in dict.fromkeys(settings_for(settings, dataset) for dataset in group.labels):
-            measured_population(group, wanted, chosen, memo, workers, progress)
-    return sum(len(group.networks) for group in shards), sum(len(group.networks) for group in parts)
+        for chosen in _captures(group, settings):
+            lost.update(lost_among(group.networks, _values(group, wanted, chosen, memo, workers, progress)))
+    done = sum(network not in lost for group in shards for network in group.networks)
+    return done, sum(len(group.networks) for group in parts)
 
 
 def _asked(
@@ -154,27 +167,6 @@ def _asked(
     expressions = [canonical(proxy.expression) for proxy in asked]
     wanted = list(dict.fromkeys(feature for e in expressions for feature in features(e)))
     return asked, expressions, wanted, [labelled(g.part("test") if split == "test" else g, split) for g in groups]
-
-
-def _scores(
-    group: Group,
-    expressions: Sequence[Expression],
-    wanted: Sequence[Expression],
-    settings: CaptureSettings,
-    memo: Path,
-    workers: Workers,
-    progress: Progress,
-) -> dict[str, list[Any]]:
-    """{data set: for each expression (networks,) scores, or why there are none}; a capture that serves several is made once."""
-    made: dict[CaptureSettings, list[Any]] = {}
-    found = {}
-    for dataset in group.labels:
-        chosen = settings_for(settings, dataset)
-        if chosen not in made:
-            population = measured_population(group, wanted, chosen, memo, workers, progress)
-            made[chosen] = [population.score(expression) for expression in expressions]
-        found[dataset] = made[chosen]
-    return found
 
 
 def labelled(group: Group, split: str) -> Group:
@@ -192,21 +184,73 @@ def labelled(group: Group, split: str) -> Group:
     return group.take(np.flatnonzero(present.any(axis=0)).tolist())
 
 
-def measured_population(
+def measured_populations(
+    groups: Sequence[Group],
+    wanted: Sequence[Expression],
+    settings: CaptureSettings,
+    memo: Path,
+    workers: Workers,
+    progress: Progress,
+) -> tuple[list[Group], list[dict[CaptureSettings, Population]], dict[Network, str]]:
+    """Groups as populations with the wanted features, measured or remembered.
+
+    Returns:
+        The groups without the architectures whose processes died twice, whichever capture they died of; of each the population
+        by every capture that its data sets call for; and {architecture that is left out: reason}.
+
+    Raises:
+        MissingError: fewer than three labelled architectures are left on some data set.
+    """
+    rows = [
+        {chosen: _values(group, wanted, chosen, memo, workers, progress) for chosen in _captures(group, settings)}
+        for group in groups
+    ]
+    lost: dict[Network, str] = {}
+    for group, by_capture in zip(groups, rows, strict=True):
+        for values in by_capture.values():
+            lost.update(lost_among(group.networks, values))
+    left, populations = [], []
+    for group, by_capture in zip(groups, rows, strict=True):
+        places = [i for i, network in enumerate(group.networks) if network not in lost]
+        chosen = group.take(places)
+        if len(places) < len(group.networks):
+            _check_left(group, chosen, lost)
+        left.append(chosen)
+        populations.append(
+            {capture: Population(chosen.numbers, [v[i] for i in places]) for capture, v in by_capture.items()}
+        )
+    return left, populations, lost
+
+
+def _captures(group: Group, settings: CaptureSettings) -> list[CaptureSettings]:
+    """Those that the data sets of a group call for; one that serves several is there once."""
+    return list(dict.fromkeys(settings_for(settings, dataset) for dataset in group.labels))
+
+
+def _values(
     group: Group,
     wanted: Sequence[Expression],
     settings: CaptureSettings,
     memo: Path,
     workers: Workers,
     progress: Progress,
-) -> Population:
-    """A group as a population with the wanted features, measured or remembered."""
+) -> Sequence[Mapping[Expression, Any]]:
     if not wanted:
-        return group.population()
+        return [{} for _ in group.networks]
     with FeatureStore(memo) as store:
         stage = f"capture {group.space}"
-        values = measured_where_possible(group.networks, wanted, settings, store, workers, progress, stage)
-    return Population(group.numbers, values)
+        return measured_where_possible(group.networks, wanted, settings, store, workers, progress, stage)
+
+
+def _check_left(group: Group, left: Group, lost: Mapping[Network, str]) -> None:
+    for dataset, column in left.labels.items():
+        if (count := int(np.isfinite(column).sum())) < _LEAST:
+            reason = next(lost[network] for network in group.networks if network in lost)
+            raise MissingError(
+                f"{count} of the {len(group.networks)} architectures of {group.space} with a label on {dataset} are left, since "
+                f"the others could not be measured ({reason}); at least {_LEAST} needed: give the machine more memory, or use "
+                "fewer --workers or a smaller --batch-size"
+            )
 
 
 def _figures(scores: Any, labels: Any, params: Sequence[float], seed: int, resamples: int) -> Row:

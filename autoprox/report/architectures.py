@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from autoprox.report.figures import ABSENT, count
+from autoprox.report.ranks import left_out_lines
 from autoprox.report.tables import listing
 
 __all__ = ["choices", "search_tables"]
@@ -35,6 +36,7 @@ def search_tables(record: Mapping[str, Any]) -> list[RenderableType]:
         Text(),
         listing(("", "score", "params", "FLOPs"), rows, right=("score", "params", "FLOPs")),
         Text(tail, "dim"),
+        *left_out_lines(provenance.get("left_out") or ()),
     ]
 
 

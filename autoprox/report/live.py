@@ -104,7 +104,9 @@ def standing_panel(standing: Standing) -> RenderableType:
     )
     state = Text(f"{standing.stage}: generation {standing.generation}, {standing.invalid} without usable scores")
     best = Text.assemble(
-        "best ", (correlation(standing.value), "bold green"), f" (params {correlation(standing.params_value)})  "
+        "best where it searches ",
+        (correlation(standing.value), "bold green"),
+        f" (params {correlation(standing.params_value)})  ",
     )
     best.append(standing.best, "cyan")
     best.truncate(_LONGEST, overflow="ellipsis")
@@ -149,6 +151,6 @@ def _front(standing: Standing) -> Table:
 def _line(standing: Standing) -> str:
     return (
         f"{standing.stage}: generation {standing.generation}, {standing.evaluations} of {standing.total} evaluations, "
-        f"elapsed {clock(standing.elapsed)}, left {clock(standing.eta)}, best {correlation(standing.value)} "
+        f"elapsed {clock(standing.elapsed)}, left {clock(standing.eta)}, best (seen) {correlation(standing.value)} "
         f"(params {correlation(standing.params_value)}): {standing.best}"
     )

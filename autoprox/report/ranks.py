@@ -15,7 +15,7 @@ from autoprox.proxies.known import BASELINES
 from autoprox.ranking.verdict import SIZE_PROXY, Finding
 from autoprox.report.figures import ABSENT, correlation, interval, signed
 
-__all__ = ["discovery_tables", "rank_tables", "verdict_lines"]
+__all__ = ["discovery_tables", "left_out_lines", "rank_tables", "verdict_lines"]
 
 _RANK_COLUMNS = (
     ("space", 14), ("data set", 10), ("n", 4), ("τ", 5), ("[95 %]", 13), ("partial τ", 9), ("size τ", 6),
@@ -136,7 +136,14 @@ def _parts(summary: Mapping[str, Any]) -> Iterable[RenderableType]:
         yield Text(
             "ranks the test architectures like " + ", ".join(f"{n} {correlation(t)}" for n, t in likeness.items())
         )
+    yield from left_out_lines(summary.get("left_out") or ())
     yield Text(f"{summary.get('evaluations')} candidates judged, {summary.get('invalid')} without usable scores")
+
+
+def left_out_lines(records: Iterable[Mapping[str, Any]]) -> Iterable[Text]:
+    """Which networks could not be measured, and why; of `autoprox.measuring.losses.left_out`."""
+    for one in records:
+        yield Text(f"left out: {one['space']} {one['architecture']}: {one['reason']}", "yellow", overflow="fold")
 
 
 def _table(columns: Sequence[tuple[str, int]]) -> Table:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from autoprox.errors import InputError
 from autoprox.files import write_text
+from autoprox.measuring.capture import Network
 from autoprox.measuring.workers import Progress
 from autoprox.proxies.evaluation import Invalid
 from autoprox.proxies.scoring import Measurement, Scorer, is_constant
@@ -30,14 +31,14 @@ class Archive:
     def __len__(self) -> int:
         return len(self.measurements)
 
-    def add(self, keys: Sequence[str], batch: int) -> None:
-        """Measure new architectures and score all anew."""
+    def add(self, keys: Sequence[str], batch: int, lost: Mapping[Network, str] | None = None) -> None:
+        """Measure new architectures and score all anew; those that an earlier sitting has ``lost`` are not tried again."""
         before, total = len(self), self._settings.evaluations
 
         def tell(_: str, done: int, tasks: int) -> None:
             self._progress("search", before + len(keys) * done // tasks, total)
 
-        self.measurements += self._scorer.measure([(self._settings.space, key) for key in keys], tell)
+        self.measurements += self._scorer.measure([(self._settings.space, key) for key in keys], tell, lost)
         self.scores = self._scorer.scores(self.measurements)
         self.batches += [batch] * len(keys)
         self._progress("search", len(self), total)
@@ -50,6 +51,7 @@ class Archive:
                 "architecture": json.loads(m.network[1]),
                 "params": int(m.numbers["params"]),
                 "flops": int(m.numbers["flops"]),
+                **({} if m.lost is None else {"lost": True}),
                 **({"reason": score.reason} if isinstance(score, Invalid) else {"score": score}),
             }
             for m, score, batch in zip(
@@ -61,6 +63,10 @@ class Archive:
         """All scores as they are now; in the journal a relative one is among those that were known then."""
         lines = [json.dumps(record, allow_nan=False) + "\n" for record in self.records()]
         write_text(run_dir / "scores.jsonl", "".join(lines))
+
+    def lost(self) -> dict[Network, str]:
+        """Architectures whose processes died, and how."""
+        return {m.network: m.lost for m in self.measurements if m.lost is not None}
 
     def valid(self) -> dict[int, float]:
         """{place: score} of the architectures that have one."""

@@ -13,6 +13,8 @@ import numpy as np
 from autoprox.errors import InterruptedRunError
 from autoprox.language.expression import Expression
 from autoprox.language.text import to_text
+from autoprox.measuring.capture import Network
+from autoprox.measuring.losses import left_out
 from autoprox.measuring.store import FeatureStore
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.evaluation import Invalid
@@ -56,6 +58,7 @@ class Found:
         score: among all scored architectures, where the proxy is population-relative.
         evaluations: architectures scored, ``invalid`` ones among them.
         exhausted: the search ended early, since no further architecture within the budget could be found.
+        lost: architectures without a score since their processes died twice, and how.
         random: as many random picks beside the winner; see ``provenance["random"]`` of the architecture file.
         seconds: of work, all sittings together.
     """
@@ -68,6 +71,7 @@ class Found:
     score: float
     evaluations: int
     invalid: int
+    lost: dict[Network, str]
     exhausted: bool
     random: dict[str, Any]
     seconds: float
@@ -80,6 +84,7 @@ class Found:
             "classes": get_space(self.settings.space).outputs(self.settings.capture.classes),
             "evaluated": self.evaluations,
             "invalid": self.invalid,
+            **({"left_out": left_out(self.lost)} if self.lost else {}),
             "exhausted": self.exhausted,
             "random": self.random,
             "seconds": round(self.seconds, 3),
@@ -133,7 +138,9 @@ def search(
     started = time.monotonic()
 
     archive = Archive(scorer, settings, progress)
-    archive.add([space.key(space.parse(record["architecture"])) for record in journal], 0)
+    keys = [space.key(space.parse(record["architecture"])) for record in journal]
+    known_lost = {(space.name, k): r["reason"] for k, r in zip(keys, journal, strict=True) if "lost" in r}
+    archive.add(keys, 0, known_lost)
     archive.batches = [record["batch"] for record in journal]
     while len(archive) < settings.evaluations and not exhausted:
         if len(archive) >= _VERDICT:
@@ -168,6 +175,7 @@ def search(
         score=winner["score"],
         evaluations=len(archive),
         invalid=len(archive) - len(archive.valid()),
+        lost=archive.lost(),
         exhausted=exhausted,
         random=_random_picks(budget, settings, scorer, archive.measurements, best),
         seconds=before + time.monotonic() - started,

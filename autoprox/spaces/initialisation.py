@@ -125,10 +125,10 @@ def rules(model: nn.Module, linear: LinearInit, embedding_std: float = EMBEDDING
 
 def materialise(model: nn.Module, endings: tuple[str, ...]) -> None:
     """Give the parameters whose names end so memory on the CPU, without values; the others stay where they are."""
-    for name, parameter in list(model.named_parameters()):
-        if name.endswith(endings):
-            module, _, own = name.rpartition(".")
-            setattr(model.get_submodule(module), own, nn.Parameter(torch.empty_like(parameter, device="cpu")))
+    for prefix, module in model.named_modules():
+        for own, parameter in list(module.named_parameters(recurse=False)):
+            if f"{prefix}.{own}".endswith(endings):
+                module.register_parameter(own, nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype)))
 
 
 def initialise(model: nn.Module, space: Space, noise: Noise) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from autoprox.discovery.fields import Laboratory, fields_of
+from autoprox.discovery.fields import Laboratory, fields_of, remaining
 from autoprox.language.expression import Expression
 from autoprox.language.text import to_text
 from autoprox.measuring.capture import CaptureSettings
@@ -72,6 +72,9 @@ class _Design:
         self.trials, self.found, self.laboratory = trials, found, laboratory
         self.pools = {part: _pooled(trials, part) for part in PARTS}
         columns = {part: self._columns(part) for part in PARTS}
+        if laboratory.lost:  # every proxy on the same networks: those that all of them could be measured on
+            self.pools = {part: [remaining(g, laboratory.lost) for g in pool] for part, pool in self.pools.items()}
+            columns = {part: self._columns(part) for part in PARTS}
         count = range(len(found[0]))
         self.failures = {i: reason for i in count if (reason := self._failure(i, columns))}
         self.usable: dict[str, list[int]] = {}
@@ -92,9 +95,8 @@ class _Design:
                 here = [i for i, one in enumerate(found) if one.capture == capture and not isinstance(one.proxy, str)]
                 fields = fields_of(groups, capture)
                 expressions = [one for i in here if not isinstance(one := found[i].proxy, str)]
-                for field, scores in zip(
-                    fields, self.laboratory.scores(expressions, fields, "measure what was found"), strict=True
-                ):
+                _, columns = self.laboratory.scores(expressions, fields, "measure what was found")
+                for field, scores in zip(fields, columns, strict=True):
                     for i, column in zip(here, scores, strict=True):
                         named = {_named(trial, dataset): column for dataset in field.group.labels}
                         taken[i].setdefault(field.group.space, {}).update(named)

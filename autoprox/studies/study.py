@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from autoprox.discovery.fields import Laboratory
+from autoprox.discovery.fields import Laboratory, PostponedError
 from autoprox.discovery.finalists import NoScoreError
 from autoprox.discovery.run import check_truth, discover, discovered
 from autoprox.discovery.settings import Standing
@@ -18,6 +19,7 @@ from autoprox.files import read_json, write_json
 from autoprox.language.expression import Expression
 from autoprox.language.text import to_text
 from autoprox.measuring.capture import CaptureSettings
+from autoprox.measuring.losses import left_out
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.ranking.problem import Group
 from autoprox.run_folder import SETTINGS, RunFolder
@@ -33,6 +35,7 @@ RESULT = "study.json"
 """File of a finished study: its table."""
 
 _FAILED = "failed.json"
+_TOGETHER = 200  # expressions in one capture: their tensors are all in memory at once
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ def study(
     progress: Progress = silent,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Run every cell that has not ended, then measure all that was found and compare it.
+    """Run every cell that has not ended, then compare what was found.
+
+    Cells take turns: what several are to measure exactly on the same architectures is measured for all of them at once.
 
     Args:
         plan: what to do.
@@ -127,18 +132,33 @@ def study(
         if method.given is None
         for capture in plan.captures
     ]
-    found: dict[Path, Expression | str] = {}
-    for number, cell in enumerate(cells, 1):
-        if stop():
-            raise InterruptedRunError(f"stopped; continue with the same command and --resume --run-dir {run_dir}")
-        found[cell.folder] = _run(cell, plan, truth, run_dir, home, workers, observe, progress, stop)
-        folder.save({"seconds": before + time.monotonic() - began, "cells": number, "of": len(cells)})
-        told(f"cell {number} of {len(cells)}: {cell.name}: {_text(found[cell.folder])}")
     laboratory = Laboratory(home, workers, progress)
+    found: dict[Path, Expression | str] = {}
+    asked: dict[Path, PostponedError] = {}
+    waiting = cells
+    while waiting:
+        for cell in waiting:
+            if stop():
+                raise InterruptedRunError(f"stopped; continue with the same command and --resume --run-dir {run_dir}")
+            run = partial(_run, cell, plan, truth, run_dir, home, workers, observe, progress, stop)
+            try:
+                found[cell.folder] = run(postpone=True)
+            except PostponedError as error:
+                if cell.folder not in asked or asked[cell.folder].expressions != error.expressions:
+                    asked[cell.folder] = error
+                    told(f"{cell.name}: {error}")
+                    continue
+                found[cell.folder] = run(postpone=False)  # a network was lost, which is not known to the memo
+            folder.save({"seconds": before + time.monotonic() - began, "cells": len(found), "of": len(cells)})
+            told(f"cell {len(found)} of {len(cells)}: {cell.name}: {_text(found[cell.folder])}")
+        waiting = [cell for cell in waiting if cell.folder not in found]
+        _measure([asked[cell.folder] for cell in waiting], laboratory)
+    rows = rows_of(trials, plan, [_found(trial, plan, found) for trial in trials], laboratory)
     record = {
         "format": "autoprox-study",
         "version": 1,
-        "rows": rows_of(trials, plan, [_found(trial, plan, found) for trial in trials], laboratory),
+        "rows": rows,
+        **({"left_out": left_out(laboratory.lost)} if laboratory.lost else {}),
         "versions": versions(),
         "seconds": round(before + time.monotonic() - began, 1),
     }
@@ -156,6 +176,7 @@ def _run(
     observe: Callable[[Standing], None],
     progress: Progress,
     stop: Callable[[], bool],
+    postpone: bool,
 ) -> Expression | str:
     """The proxy that a cell has found, or why there is none."""
     path = run_dir / cell.folder
@@ -177,6 +198,7 @@ def _run(
             tables=[table for name in trial.truth for table in truth[name].tables],
             testing=trial.testing,
             resume=(path / SETTINGS).exists(),
+            postpone=postpone,
             observe=observe,
             progress=progress,
             stop=stop,
@@ -186,6 +208,19 @@ def _run(
     except NoScoreError as error:
         write_json(path / _FAILED, {"reason": str(error)})
         return str(error)
+
+
+def _measure(postponed: Sequence[PostponedError], laboratory: Laboratory) -> None:
+    """Measure what cells wait for: together, where they wait for the same architectures."""
+    together: dict[tuple[Any, ...], list[PostponedError]] = {}
+    for asked in postponed:
+        together.setdefault(tuple((f.settings, f.group.networks) for f in asked.fields), []).append(asked)
+    for several in together.values():
+        expressions = list(dict.fromkeys(expression for asked in several for expression in asked.expressions))
+        for first in range(0, len(expressions), _TOGETHER):
+            laboratory.scores(
+                expressions[first : first + _TOGETHER], several[0].fields, f"measure for {len(several)} cells"
+            )
 
 
 def _text(found: Expression | str) -> str:

@@ -21,7 +21,7 @@ from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression, features
 from autoprox.language.text import parse
 from autoprox.measuring.measure import measured
-from autoprox.measuring.screening import SAMPLES, Screen, plain_features, take_samples
+from autoprox.measuring.screening import SAMPLES, Screen, take_samples
 from autoprox.measuring.store import MEMO, FeatureStore
 from autoprox.measuring.workers import Workers
 from autoprox.proxies.evaluation import Invalid
@@ -130,24 +130,27 @@ def throughput(home: Path, networks: int, evaluations: int, sample: int, quick: 
     )
 
 
-def taus(expressions: list[Expression], part: Group, screen: Screen, home: Path) -> tuple[list[float], list[float]]:
-    """Kendall τ over networks of screened and exact scores: of all that have exact ones, and of those not all kept exactly."""
+def taus(
+    expressions: list[Expression], part: Group, screen: Screen, home: Path
+) -> tuple[list[float], list[float], float]:
+    """Kendall τ over networks of screened and exact scores, of the candidates that have both.
+
+    Returns:
+        τ of all of them, τ of those that are not all kept exactly, and the share of those with exact scores that
+        screening declines to judge.
+    """
     wanted = list(dict.fromkeys(feature for e in expressions for feature in features(e)))
-    exact, screened = part.population(), part.population()
+    exact = part.population()
     with Workers(WORKERS) as workers, FeatureStore(home / MEMO) as store:
         rows = measured(part.networks, wanted, SETTINGS, store, workers)
     exact.add({feature: [row[feature] for row in rows] for feature in wanted})
-    screened.add(screen.measured(wanted, WORKERS))
-    found, estimated = [], []
-    for expression in expressions:
-        truth, guess = exact.score(expression, strict=True), screened.score(expression, strict=True)
-        if isinstance(truth, Invalid):
-            continue
-        tau = 0.0 if isinstance(guess, Invalid) else float(kendalltau(truth, guess).statistic)
-        found.append(tau)
-        if not all(not f.args[0].args and f in plain_features(f.args[0].head) for f in features(expression)):
-            estimated.append(tau)
-    return found, estimated
+    guesses = Judge([part], [screen], Fitness([part]), orient=False, threads=WORKERS).scores(expressions)
+    pairs = [(e, exact.score(e, strict=True), guess) for e, guess in zip(expressions, guesses, strict=True)]
+    true = [(e, truth, guess) for e, truth, guess in pairs if not isinstance(truth, Invalid)]
+    judged = [
+        (e, float(kendalltau(truth, guess[0]).statistic)) for e, truth, guess in true if not isinstance(guess, str)
+    ]
+    return [tau for _, tau in judged], [tau for e, tau in judged if screen.estimates(e)], 1 - len(judged) / len(true)
 
 
 def screening(home: Path, networks: int, count: int, quick: bool) -> None:
@@ -155,16 +158,17 @@ def screening(home: Path, networks: int, count: int, quick: bool) -> None:
     part = group(networks)
     with Workers(WORKERS) as workers:
         screen = take_samples(part.networks, TERMINALS, SETTINGS, home / SAMPLES, workers)
-    found, estimated = taus(candidates(count), part, screen, home)
+    found, estimated, declined = taus(candidates(count), part, screen, home)
     best = json.loads((home / "run0" / "finalists.json").read_text())
-    evolved, _ = taus([parse(record["expression"]) for record in best], part, screen, home)
+    evolved, _, _ = taus([parse(record["expression"]) for record in best], part, screen, home)
 
     def figures(name: str, values: list[float]) -> dict[str, Figure]:
         low = float(np.percentile(values, 5))
         return {f"{name}_median": median(values), f"{name}_p05": Figure(low, len(values), (min(values), max(values)))}
 
     keep(
-        figures("screening_tau", found)
+        {"screening_declined": once(declined)}
+        | figures("screening_tau", found)
         | figures("screening_tau_sampled", estimated)
         | figures("screening_tau_evolved", evolved),
         quick,

@@ -108,6 +108,10 @@ WANTED = {
     "warm_minutes": ("the same again with another seed, minutes", "< 3"),
     "screening_tau_median": ("Kendall τ of screened and exact scores, random candidates, median", "≥ .99"),
     "screening_tau_p05": ("the same, 5th percentile", "≥ .95"),
+    "screening_declined": (
+        "of those with exact scores, the share that samples say too little of, so that it is not judged",
+        "",
+    ),
     "screening_tau_sampled_median": ("the same, only candidates with something to estimate, median", ""),
     "screening_tau_sampled_p05": ("the same, 5th percentile", ""),
     "screening_tau_evolved_median": ("the same for the best candidates of a discovery, median", ""),

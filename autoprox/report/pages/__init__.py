@@ -9,6 +9,7 @@ from typing import Any
 
 from autoprox.errors import InputError, MissingError
 from autoprox.files import write_text
+from autoprox.measuring.losses import recorded_losses
 from autoprox.measuring.workers import Progress, Workers
 from autoprox.proxies.proxy import Proxy, load_proxy
 from autoprox.report.pages.discovery import DiscoveryPage, front_records
@@ -84,7 +85,7 @@ def _discovery(run: Run, truth: Callable[[], Truth], home: Path, workers: Worker
         page = replace(page, params=there.of_params(run), discovered=there.size("discovery"))
         if proxy is not None:
             found = _scored(run, proxy, there, home, workers, progress)
-            page = replace(page, scored=found, missing=_disagreement(proxy, found))
+            page = replace(page, scored=found, missing=(*_left_out(found), *_disagreement(proxy, found)))
     except (InputError, MissingError) as error:
         page = replace(page, missing=(f"what needs the ground truth of the run: {error}",))
     return page
@@ -92,7 +93,12 @@ def _discovery(run: Run, truth: Callable[[], Truth], home: Path, workers: Worker
 
 def _scored(run: Run, proxy: Proxy, truth: Truth, home: Path, workers: Workers, progress: Progress) -> Scored:
     front = [record["expression"] for record in front_records(proxy)]
-    return scored(run, proxy.expression, front, truth, home, workers, progress)
+    lost = recorded_losses(proxy.provenance.get("left_out"))
+    return scored(run, proxy.expression, front, truth, home, workers, progress, lost)
+
+
+def _left_out(found: Scored) -> tuple[str, ...]:
+    return tuple(f"{' '.join(network)}: {reason}" for network, reason in sorted(found.lost.items()))
 
 
 def _disagreement(proxy: Proxy, found: Scored) -> tuple[str, ...]:

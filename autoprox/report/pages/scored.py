@@ -15,7 +15,7 @@ from autoprox.errors import InputError
 from autoprox.language.canonical import canonical
 from autoprox.language.expression import Expression
 from autoprox.language.text import parse_proxy
-from autoprox.measuring.capture import CaptureSettings
+from autoprox.measuring.capture import CaptureSettings, Network
 from autoprox.measuring.workers import Progress, Workers
 from autoprox.proxies.evaluation import Invalid
 from autoprox.ranking.agreement import Agreement, joint_agreement
@@ -28,6 +28,8 @@ __all__ = ["Panel", "Scored", "Truth", "scored"]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
+_STAGE = "measure for the report"
+_SEEN = ("discovery", "selection")
 _FRONT: dict[str, tuple[str, ...]] = {
     "both": ("discovery", "selection"), "discovery": ("discovery",), "selection": ("selection",),
 }  # fmt: skip
@@ -112,42 +114,56 @@ class Scored:
         panels: one a (space, data set).
         reach: how well the proxy ranks each part of the split; None where its scores are unusable there.
         front: the same of each expression of the front, on ``discovery``, on ``selection`` and on ``both`` together.
+        lost: networks that are in none of these, and why.
     """
 
     panels: tuple[Panel, ...]
     reach: Mapping[str, Agreement | None]
     front: Mapping[str, Mapping[str, Agreement | None]]
+    lost: Mapping[Network, str]
 
 
 def scored(
-    run: Run, proxy: Expression, front: Sequence[str], truth: Truth, home: Path, workers: Workers, progress: Progress
+    run: Run,
+    proxy: Expression,
+    front: Sequence[str],
+    truth: Truth,
+    home: Path,
+    workers: Workers,
+    progress: Progress,
+    lost: Mapping[Network, str],
 ) -> Scored:
     """Score all architectures by a run's proxy; features that are in the memo are not measured again.
 
     Args:
         front: expressions of the Pareto front.
         home: where measured features are kept.
+        lost: networks that the run has left out, and why: they are left out here as well.
 
     Raises:
         InputError: the ground truth is not that of the run, or something cannot be measured.
-        MissingError: the memo or an image cannot be read.
+        MissingError: the memo or an image cannot be read, or too few networks are left.
     """
     truth.check(run)
     fields = truth.fields(run)
-    laboratory = Laboratory(home, workers, progress)
-    winner = [canonical(proxy)]
+    laboratory = Laboratory(home, workers, progress, dict(lost))
+    winner, members = [canonical(proxy)], [canonical(parse_proxy(text)) for text in front]
+    for expressions, there in ((winner, PARTS), (members, _SEEN)):  # afterwards it is known which networks are left
+        laboratory.scores(expressions, [f.part(*there) for f in fields], _STAGE)
     columns = {part: _columns(laboratory, winner, [f.part(part) for f in fields])[0] for part in PARTS}
-    members = [canonical(parse_proxy(text)) for text in front]
     found: dict[str, dict[str, Agreement | None]] = {text: {} for text in front}
     for done, (name, parts) in enumerate(_FRONT.items() if front else ()):
-        known = [f.part(*parts) for f in fields]
+        known = laboratory.left([f.part(*parts) for f in fields])
         for text, scores in zip(front, _columns(laboratory, members, known), strict=True):
             found[text][name] = _agreement(known, scores, run.seed)
         progress("intervals", done + 1, len(_FRONT))
     return Scored(
-        panels=tuple(panel for i, field in enumerate(fields) for panel in _panels(field, i, columns)),
-        reach={part: _agreement([f.part(part) for f in fields], columns[part], run.seed) for part in PARTS},
+        panels=tuple(panel for i, field in enumerate(fields) for panel in _panels(field, i, columns, laboratory)),
+        reach={
+            part: _agreement(laboratory.left([f.part(part) for f in fields]), columns[part], run.seed) for part in PARTS
+        },
         front=found,
+        lost=laboratory.lost,
     )
 
 
@@ -155,7 +171,7 @@ def _columns(
     laboratory: Laboratory, expressions: Sequence[Expression], fields: Sequence[Field]
 ) -> list[list[Floats | Invalid]]:
     """For each expression the scores of each field's networks."""
-    found = laboratory.scores(expressions, fields, "measure for the report")
+    _, found = laboratory.scores(expressions, fields, _STAGE)
     return [[column[i] for column in found] for i in range(len(expressions))]
 
 
@@ -170,9 +186,11 @@ def _agreement(fields: Sequence[Field], columns: Sequence[Floats | Invalid], see
     return joint_agreement(usable, spaces=[field.group.space for field in fields], seed=seed)
 
 
-def _panels(field: Field, number: int, columns: Mapping[str, Sequence[Floats | Invalid]]) -> list[Panel]:
+def _panels(
+    field: Field, number: int, columns: Mapping[str, Sequence[Floats | Invalid]], laboratory: Laboratory
+) -> list[Panel]:
     """One a data set of the field; the parts one after the other."""
-    groups = {part: field.part(part).group for part in PARTS}
+    groups = {part: laboratory.left([field.part(part)])[0].group for part in PARTS}
     scores = []
     for part, group in groups.items():
         column = columns[part][number]
