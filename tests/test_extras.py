@@ -45,6 +45,11 @@ NEEDING = {
         [*SEARCH, "--dataset", "./images"],
         ["train", "arch.json", "--dataset", "./images", "--epochs", "1"],
     ],
+    "datasets": [
+        [*SEARCH, "--dataset", "hf:saved"],
+        ["train", "arch.json", "--dataset", "hf:saved", "--epochs", "1"],
+        [*SCORE, "arch.json", "--dataset", "hf:saved"],
+    ],
     "ray": [[*SEARCH[:-2], "--ray", "auto"]],
     "mlflow": [
         [*SEARCH, "--track", "mlflow:log"],

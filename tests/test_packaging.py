@@ -76,7 +76,7 @@ def test_metadata_keeps_the_dependencies(wheel):
     assert f"\nVersion: {autoprox.__version__}\n" in metadata
     assert "\nRequires-Python: >=3.11\n" in metadata
     extras = {line.split(": ")[1] for line in metadata.splitlines() if line.startswith("Provides-Extra: ")}
-    assert extras == {"plot", "vision", "nlp", "ray", "tracking", "test"}
+    assert extras == {"plot", "vision", "nlp", "ray", "tracking", "mlflow", "datasets", "test"}
 
 
 def test_pyproject_has_no_project_table():
@@ -87,7 +87,8 @@ def test_pyproject_has_no_project_table():
 def test_constraints_pin_what_setup_cfg_asks_for():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
-    wanted = (setup["options"]["install_requires"] + setup["options.extras_require"]["test"]).split()
+    every = (setup["options"]["install_requires"], *setup["options.extras_require"].values())
+    wanted = {line.partition(",")[0] for lines in every for line in lines.split()}
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
     assert set(pinned) == {re.split(">=", requirement)[0] for requirement in wanted}

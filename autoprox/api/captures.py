@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -32,14 +31,15 @@ def capture_settings(
     """The settings of captures that the options describe.
 
     Args:
-        dataset: images that all networks are measured on: the name of a data set, or a folder of images. Without it, a
-            data root gives each data set of the ground truth its own images.
+        dataset: images that all networks are measured on: the name of a data set, or a folder, see
+            `autoprox.datasets.load_dataset`. Without it, a data root gives each data set of the ground truth its own images.
         workers: who captures; only where that is this machine, the device has to be one of it.
 
     Raises:
         InputError: the device, the text or the images cannot be used.
         MissingError: the text or an image cannot be read.
     """
+    from autoprox.datasets import is_path, place_of
     from autoprox.measuring.capture import CaptureSettings, batch_key, check_device
     from autoprox.measuring.images import classes_of
     from autoprox.measuring.tokens import text_file
@@ -51,9 +51,9 @@ def capture_settings(
             "noise images cannot be augmented; name real ones with --data-root or --dataset, or leave --augment out"
         )
     root = None if data_root is None else Path(data_root).expanduser().absolute()
-    if dataset is not None and (os.sep in dataset or (os.altsep or os.sep) in dataset):
-        folder = Path(dataset).expanduser().absolute()
-        root, dataset = folder.parent, folder.name
+    if dataset is not None and is_path(dataset):
+        before, folder = place_of(dataset)
+        root, dataset = folder.parent, before + folder.name
     settings = CaptureSettings(
         batch_size=batch_size,
         seed=seed,

@@ -63,8 +63,8 @@ def search(
         positions: of ``blockwise``: ``uniform`` leaves to chance where it varies.
         max_params, max_flops: budgets, as numbers or as texts like ``6.2M``.
         evaluations: architectures to score. Default: 300.
-        dataset: images that networks are measured on, and whose classes they get: a name, or a folder of images. Default:
-            noise.
+        dataset: images that networks are measured on, and whose classes they get: a name, a folder of images, or `hf:` and a
+            folder that Hugging Face `datasets` has written. Default: noise.
         out: architecture file to write.
 
     Raises:

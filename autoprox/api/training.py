@@ -46,7 +46,7 @@ def train(
 
     Args:
         architecture: an architecture file, as `autoprox.search` writes it.
-        dataset: the name of a data set, or a folder of images.
+        dataset: the name of a data set, a folder of images, or `hf:` and a folder that Hugging Face `datasets` has written.
         epochs, batch_size, learning_rate: instead of those of the space's recipe.
         out: folder of the training, with its weights. Default: a new one in runs/.
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 from autoprox import __version__
 from autoprox.building.records import Key, Record, built_table
 from autoprox.building.sampling import stratified
-from autoprox.datasets import DATASETS, Dataset, load_dataset
+from autoprox.datasets import DATASETS, Dataset, load_dataset, place_of
 from autoprox.errors import AutoproxError, InputError, InterruptedRunError, MissingError
 from autoprox.measuring.shards import Shard
 from autoprox.measuring.workers import Progress, Workers, silent
@@ -210,7 +210,7 @@ def _tasks(settings: BuildSettings) -> tuple[dict[Key, Task], dict[str, Dataset]
     settings.check()
     datasets = settings.load()
     # other machines know folders by their whole paths
-    paths = {place: place if place in DATASETS else str(Path(place).expanduser().absolute()) for place in datasets}
+    paths = {place: place if place in DATASETS else "{}{}".format(*place_of(place)) for place in datasets}
     root = None if settings.data_root is None else settings.data_root.expanduser().absolute()
     chosen = {name: stratified(get_space(name), settings.architectures, settings.seed) for name in settings.spaces}
     tasks = {

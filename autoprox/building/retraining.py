@@ -13,7 +13,7 @@ import numpy as np
 
 from autoprox.building.build import train_all
 from autoprox.building.records import Key, seed_label
-from autoprox.datasets import DATASETS, Dataset, load_dataset
+from autoprox.datasets import DATASETS, Dataset, load_dataset, place_of
 from autoprox.errors import InputError
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.ranking.ceiling import noise_ceiling, seed_labels, seed_of
@@ -155,13 +155,15 @@ def _named(table: Benchmark, keys: Mapping[str, Any], dataset: Dataset) -> str:
 def _place(table: Benchmark, name: str, key: object, place: str, data_root: Path | None) -> str:
     """Where the images of a data set are, after a look at whether they are the ones that the table was made with."""
     if place == name and name not in DATASETS:
-        raise InputError(f"{table.name} was made with images of a folder {name}; say where it is with --dataset DIR")
+        raise InputError(
+            f"{table.name} was made with images of a folder {name}; say where it is with --dataset DIR, or hf:DIR"
+        )
     if (there := load_dataset(place, data_root).key) != key:
         raise InputError(
             f"the images of {name} are not those that {table.name} was made with: expected the key {key}, found {there}; "
             "get the old ones back, or build the table again"
         )
-    return place if name == place else str(Path(place).expanduser().absolute())
+    return place if name == place else "{}{}".format(*place_of(place))
 
 
 def _seed_noise(table: Benchmark, space: str, dataset: str) -> float | None:

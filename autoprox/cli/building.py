@@ -33,7 +33,9 @@ def build(
     ] = None,
     dataset: Annotated[
         list[str] | None,
-        typer.Option("--dataset", metavar="NAME|DIR", help="Data set or folder of images; several may follow."),
+        typer.Option(
+            "--dataset", metavar="NAME|DIR|hf:DIR", help="Data set or folder, as of train; several may follow."
+        ),
     ] = None,
     architectures: Annotated[int | None, typer.Option("--architectures", min=1, help="How many of each space.")] = None,
     seeds: Annotated[
@@ -233,7 +235,7 @@ def retrain(
     seed: Annotated[int, typer.Option("--seed", min=0, max=options.MAX_SEED, help="Of their choice.")] = 0,
     dataset: Annotated[
         list[str] | None,
-        typer.Option("--dataset", metavar="DIR", help="Folder of images that the table was made with; repeatable."),
+        typer.Option("--dataset", metavar="DIR|hf:DIR", help="Folder that the table was made with; repeatable."),
     ] = None,
     data_root: options.ImageRoot = None,
     device: options.Device = "cpu",

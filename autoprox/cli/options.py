@@ -81,9 +81,9 @@ MeasuredOn = Annotated[
     str | None,
     typer.Option(
         "--dataset",
-        metavar="NAME|DIR",
-        help="Training images that networks are measured on: digits, shapes, textures, a data set in --data-root, or a folder "
-        "of images. Default: seeded noise images.",
+        metavar="NAME|DIR|hf:DIR",
+        help="Training images that networks are measured on: digits, shapes, textures, a data set in --data-root, a folder of "
+        "images, or one that save_to_disk of Hugging Face datasets has written (extra datasets). Default: seeded noise images.",
     ),
 ]
 Augment = Annotated[

@@ -22,7 +22,12 @@ def train(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option("--dataset", metavar="NAME|DIR", help="digits, shapes, textures, ... or a folder of images."),
+        typer.Option(
+            "--dataset",
+            metavar="NAME|DIR|hf:DIR",
+            help="digits, shapes, textures, ..., a folder of images, or one that save_to_disk of Hugging Face datasets has "
+            "written (extra datasets).",
+        ),
     ] = None,
     data_root: options.ImageRoot = None,
     epochs: options.Epochs = None,

@@ -1,7 +1,8 @@
 """Every data set that networks are trained on or measured on: generated, embedded, or in a local folder.
 
-A known one has a name; any other folder of images, with a folder for each class, is given by its path. Nothing is
-downloaded, and nothing is unpickled. Importing this package does not import torch.
+A known one has a name; any other folder of images, with a folder for each class, is given by its path, and what
+Hugging Face `datasets` has saved by `hf:` and the path of its folder. Nothing is downloaded, and nothing is unpickled.
+Importing this package does not import torch.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from autoprox.datasets.augmentation import augmented, normalised
 from autoprox.datasets.folders import folder_name, load_folder
 from autoprox.datasets.pixels import MEAN, STD, resized, square
 from autoprox.datasets.published import CHAOYANG, CIFAR100, FLOWERS, Published
+from autoprox.datasets.saved import is_saved, load_saved, saved_parts
 from autoprox.datasets.split import Dataset, Split
 from autoprox.errors import InputError
 from autoprox.files import clipped
@@ -24,14 +26,17 @@ from autoprox.files import clipped
 __all__ = [
     "DATASETS",
     "MEAN",
+    "SAVED",
     "STD",
     "Dataset",
     "Known",
     "Split",
     "Training",
     "augmented",
+    "is_path",
     "load_dataset",
     "normalised",
+    "place_of",
     "resized",
     "square",
     "training_images",
@@ -71,19 +76,25 @@ DATASETS = {
 }
 """Every known data set by its name."""
 
+SAVED = "hf:"
+"""Before the path of a folder that Hugging Face `datasets` has written."""
+
 
 def load_dataset(name: str, root: Path | None = None) -> Dataset:
     """A data set with its three parts.
 
     Args:
-        name: a key of DATASETS, or else the path of a folder of images (`autoprox.datasets.folders.load_folder`).
+        name: a key of DATASETS, or else the path of a folder of images (`autoprox.datasets.folders.load_folder`), or of a
+            saved data set after SAVED (`autoprox.datasets.saved.load_saved`).
         root: the folder of a published data set, or the folder around it (`autoprox.datasets.published`); others need
             none.
 
     Raises InputError for an unknown name, a root that is needed and not given, or files that are not as expected, and
     MissingError for an absent folder. An image file is read when it is asked for, not before.
     """
-    if name not in DATASETS and (os.sep in name or (os.altsep or os.sep) in name or os.path.isdir(name)):
+    if name.startswith(SAVED):
+        return load_saved(place_of(name)[1], DATASETS)
+    if name not in DATASETS and (is_path(name) or os.path.isdir(name)):
         return load_folder(Path(name).expanduser(), DATASETS)
     source = _known(name, ", or the path of a folder of images").source
     return source.load(_needed(name, root)) if isinstance(source, Published) else source()
@@ -93,11 +104,16 @@ def training_images(name: str, root: Path | None = None) -> Training:
     """What networks may be measured on.
 
     Of a known data set all images that it gives for training; the files of its other parts may be absent. Another name
-    is that of a folder of images in `root`, as `load_folder` would call it. Raises as `load_dataset`.
+    is that of a folder of images or of a saved data set in `root`, as `load_dataset` would call it; after SAVED the name is
+    the path of one, from `root`. Raises as `load_dataset`.
     """
+    if name.startswith(SAVED):
+        return _saved((root or Path()) / Path(name.removeprefix(SAVED)).expanduser())
     if name not in DATASETS and root is not None:
         for folder in sorted(root.iterdir()) if root.is_dir() else []:
             if folder.is_dir() and name in (folder.name, folder_name(folder, DATASETS)):
+                if is_saved(folder):
+                    return _saved(folder)
                 found = load_folder(folder, DATASETS)
                 return Training(found.train, found.classes, found.mirrored)
         raise _unknown(name, f", or a folder of images of that name in {clipped(root)}")
@@ -106,6 +122,22 @@ def training_images(name: str, root: Path | None = None) -> Training:
         return Training(source.training(_needed(name, root)), source.classes, mirrored=True)
     found = source()
     return Training(found.train, found.classes, found.mirrored)
+
+
+def is_path(name: str) -> bool:
+    """Whether the name of a data set is the path of a folder by its looks, with a separator or after SAVED."""
+    return name.startswith(SAVED) or os.sep in name or (os.altsep or os.sep) in name
+
+
+def place_of(name: str) -> tuple[str, Path]:
+    """What stands before a path, SAVED or nothing, and the whole path, by which every process finds the folder."""
+    before = SAVED if name.startswith(SAVED) else ""
+    return before, Path(name.removeprefix(before)).expanduser().absolute()
+
+
+def _saved(folder: Path) -> Training:
+    classes, parts = saved_parts(folder)
+    return Training(parts[0], classes, mirrored=True)
 
 
 def _known(name: str, also: str = "") -> Known:

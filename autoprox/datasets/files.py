@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from autoprox.datasets.split import Split
 from autoprox.errors import MissingError
 
-__all__ = ["file_split", "files_key"]
+__all__ = ["decoded", "file_split", "files_key"]
 
 
 def file_split(paths: list[Path], labels: NDArray[np.int64]) -> Split:
@@ -26,7 +26,7 @@ def file_split(paths: list[Path], labels: NDArray[np.int64]) -> Split:
         except OSError as error:
             raise _unreadable(paths[index], error) from error
 
-    return Split(labels, content, lambda index: str(paths[index]), _decoded)
+    return Split(labels, content, lambda index: str(paths[index]), decoded)
 
 
 def files_key(folder: Path, parts: Iterable[Split]) -> str:
@@ -49,8 +49,8 @@ def _unreadable(path: Path, error: OSError) -> MissingError:
     return MissingError(f"image {path} cannot be read: {error.strerror}")
 
 
-def _decoded(content: bytes, name: str) -> NDArray[np.uint8]:
-    """The RGB values of an image file."""
+def decoded(content: bytes, name: str) -> NDArray[np.uint8]:
+    """The RGB values (height, width, 3) of an image file; MissingError names one that cannot be decoded, or Pillow."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
