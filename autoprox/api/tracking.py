@@ -6,7 +6,9 @@ appear twice there, with the same figures.
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +63,7 @@ class Log:
         """The winner, and the random picks beside it."""
         figures = {"winner": found.random["score_winner"], "best random pick": found.random["score_max"]}
         self._scalars(found.evaluations, {f"search/{name}": value for name, value in figures.items()})
-        self._text("architecture", str(found.architecture), found.evaluations)
+        self._text("architecture", json.dumps(found.architecture), found.evaluations)
 
     def epoch(self, epoch: Epoch) -> None:
         """One pass over the training images."""
@@ -135,34 +137,48 @@ class _MLflow:
     """Metrics and tags of a new run in the store of a folder, or at an address."""
 
     def __init__(self, place: str) -> None:
+        # read when it is imported: no reports of its use to its makers, and no word of each table of a new store
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
         try:
             from mlflow import MlflowClient
-            from mlflow.exceptions import MlflowException
         except ImportError:
             raise _missing("MLflow", "mlflow") from None
+        self._place = place
         address, files = place, None
-        try:
+        with self._reaching():
             if "://" not in place:  # MLflow itself refuses a store of plain files
                 folder = Path(place).expanduser().absolute()
                 folder.mkdir(parents=True, exist_ok=True)
+                (folder / "mlflow.db").open("ab").close()  # where that fails, MLflow would try again for two minutes
                 address, files = f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
             self._client: Any = MlflowClient(tracking_uri=address)
             found = self._client.get_experiment_by_name(EXPERIMENT)
             experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, files)
             self._run: str = self._client.create_run(experiment).info.run_id
-        except ImportError:  # of what it needs for a database
-            raise _missing("MLflow with SQLAlchemy", "mlflow") from None
-        except (MlflowException, OSError) as error:
-            raise MissingError(f"cannot log to MLflow at {clipped(place)}: {clipped(str(error))}") from None
 
     def add_scalar(self, name: str, value: float, step: int) -> None:
-        self._client.log_metric(self._run, name, value, step=step)
+        with self._reaching():
+            self._client.log_metric(self._run, name, value, step=step)
 
     def add_text(self, name: str, text: str, step: int) -> None:
-        self._client.set_tag(self._run, name, text)
+        with self._reaching():
+            self._client.set_tag(self._run, name, text)
 
     def close(self, failed: bool = False) -> None:
-        self._client.set_terminated(self._run, "FAILED" if failed else "FINISHED")
+        with self._reaching():
+            self._client.set_terminated(self._run, "FAILED" if failed else "FINISHED")
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Name the place where MLflow fails."""
+        try:
+            yield
+        except ImportError:  # of what it needs for a database
+            raise _missing("MLflow with SQLAlchemy", "mlflow") from None
+        except Exception as error:  # its own, SQLAlchemy's, those of sockets
+            reason = clipped(str(error).partition("\n")[0])
+            raise MissingError(f"cannot log to MLflow at {clipped(self._place)}: {reason}") from error
 
 
 _WRITERS: dict[str, Callable[[str], _TensorBoard | _MLflow]] = {"tensorboard": _TensorBoard, "mlflow": _MLflow}
