@@ -64,6 +64,7 @@ def test_it_is_divided_as_a_folder_of_the_same_images_is(parts: tuple[str, ...],
     found = load_dataset(save(here / "Saved Pets", splits or rows(here / "pets")))
     assert seen(found) == seen(load_dataset(str(here / "pets")))
     assert (found.name, found.classes, found.mirrored) == ("saved-pets", 2, True)
+    assert load_dataset(str(here / "Saved Pets")).key == found.key, "a folder is taken for what it is without hf: too"
 
 
 @pytest.mark.parametrize(("held", "sizes"), [([], [35, 5, 10]), (["validation"], [40, 5, 10])])

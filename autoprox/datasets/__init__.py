@@ -85,7 +85,7 @@ def load_dataset(name: str, root: Path | None = None) -> Dataset:
 
     Args:
         name: a key of DATASETS, or else the path of a folder of images (`autoprox.datasets.folders.load_folder`), or of a
-            saved data set after SAVED (`autoprox.datasets.saved.load_saved`).
+            saved data set (`autoprox.datasets.saved.load_saved`), which SAVED may precede.
         root: the folder of a published data set, or the folder around it (`autoprox.datasets.published`); others need
             none.
 
@@ -95,7 +95,8 @@ def load_dataset(name: str, root: Path | None = None) -> Dataset:
     if name.startswith(SAVED):
         return load_saved(place_of(name)[1], DATASETS)
     if name not in DATASETS and (is_path(name) or os.path.isdir(name)):
-        return load_folder(Path(name).expanduser(), DATASETS)
+        folder = Path(name).expanduser()
+        return (load_saved if is_saved(folder) else load_folder)(folder, DATASETS)
     source = _known(name, ", or the path of a folder of images").source
     return source.load(_needed(name, root)) if isinstance(source, Published) else source()
 

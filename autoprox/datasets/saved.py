@@ -51,7 +51,7 @@ def load_saved(folder: Path, taken: Collection[str] = ()) -> Dataset:
 
 def is_saved(folder: Path) -> bool:
     """Whether `save_to_disk` has written the folder."""
-    return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return any(os.path.isfile(folder / name) for name in ("dataset_dict.json", "state.json"))
 
 
 def saved_parts(folder: Path) -> tuple[int, list[Split]]:
@@ -98,7 +98,8 @@ def _read(folder: Path) -> Mapping[str, Any]:
     try:
         found = load_from_disk(str(folder.resolve()))
     except Exception as error:  # of the files of three libraries: nearly anything where one is damaged
-        raise InputError(f"{folder} cannot be read; {EXPECTED} ({clipped(str(error))})") from error
+        reason = clipped(str(error).partition("\n")[0])
+        raise InputError(f"{folder} cannot be read; {EXPECTED} ({reason})") from error
     if not isinstance(found, DatasetDict):
         return {"train": found}
     if "train" not in found or not set(found) <= {"train", *SHARES}:
