@@ -133,13 +133,20 @@ class _TensorBoard:
         self._writer.close()
 
 
+_MLFLOW = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # no reports of its use to its makers
+    "MLFLOW_LOGGING_LEVEL": "ERROR",  # no word of each table of a new store
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # a server that is not there is known in seconds; its own 7 take minutes
+}
+"""Of its environment, where nothing else is set; it reads the first two when it is imported."""
+
+
 class _MLflow:
     """Metrics and tags of a new run in the store of a folder, or at an address."""
 
     def __init__(self, place: str) -> None:
-        # read when it is imported: no reports of its use to its makers, and no word of each table of a new store
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+        for name, value in _MLFLOW.items():
+            os.environ.setdefault(name, value)
         try:
             from mlflow import MlflowClient
         except ImportError:
