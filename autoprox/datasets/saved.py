@@ -107,7 +107,7 @@ def _read(folder: Path) -> Mapping[str, Any]:
             f"{folder} has the splits {', '.join(found) or '(none)'}; expected train, and perhaps validation and test: "
             "rename or remove the others"
         )
-    return found
+    return dict(found)
 
 
 def _columns(features: Mapping[str, Any], folder: Path) -> tuple[str, str]:
