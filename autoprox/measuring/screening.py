@@ -248,6 +248,20 @@ class Screen:
         kept = plain_features(name)
         return self._rows(f"{name}|plain")[:, kept.index(feature)] if feature in kept else None
 
+    def not_finite(self) -> list[int]:
+        """The networks that have a statistic whose elements have no finite sum."""
+        found = []
+        for number, path in enumerate(self._paths):
+            with safe_open(path, "pt") as file:
+                for key in file.keys():  # noqa: SIM118 - not a dict
+                    name, _, part = key.partition("|")
+                    if part == "plain":
+                        column = [feature.head for feature in plain_features(name)].index("sum")
+                        if not file.get_tensor(key)[:, column].isfinite().all():
+                            found.append(number)
+                            break
+        return found
+
     def estimates(self, expression: Expression) -> bool:
         """Whether any feature of it is not kept exactly."""
         return any(self._plain(feature) is None for feature in features_of(expression))
