@@ -106,13 +106,17 @@ class Laboratory:
 
     def screens(self, fields: Sequence[Field], words: Vocabulary) -> tuple[list[Field], list[Screen]]:
         """What is left of every field, and samples of that."""
-        self.sample(fields, words)
-        with FeatureStore(self.home / MEMO) as store:
-            for one in self.left(fields):
-                screen = self._sample(one.group.networks, words, one.settings)
-                self._check([one.group.networks[i] for i in screen.not_finite()], one.settings, store, self.progress)
-        left = self.left(fields)
-        return left, [self._sample(one.group.networks, words, one.settings) for one in left]
+        if len(fields) > 1:  # all at once, so that no worker waits for the end of a field
+            self.sample(fields, words)
+        while True:
+            lost, left = len(self.lost), self.left(fields)
+            screens = [self._sample(one.group.networks, words, one.settings) for one in left]
+            with FeatureStore(self.home / MEMO) as store:
+                for one, screen in zip(left, screens, strict=True):
+                    suspects = [one.group.networks[i] for i in screen.not_finite()]
+                    self._check(suspects, one.settings, store, self.progress)
+            if len(self.lost) == lost:
+                return left, screens
 
     def sample(self, fields: Sequence[Field], words: Vocabulary) -> None:
         """Take the samples that are missing."""
