@@ -84,14 +84,9 @@ def _extremes(tensor: Tensor, count: int) -> Tensor:
     size = max(1, tensor.numel() // (count * _PIECES))
     whole = tensor.numel() // size * size
     found = []
-    smallest, largest = tensor[:whole].view(-1, size).aminmax(dim=1)
-    nearest = tensor.abs()
-    for x, extremes, most in (
-        (tensor, largest, True),
-        (tensor, smallest, False),
-        (nearest, nearest[:whole].view(-1, size).amin(1), False),
-    ):
+    for x, most in ((tensor, True), (tensor, False), (tensor.abs(), False)):
         pieces = x[:whole].view(-1, size)
+        extremes = pieces.amax(1) if most else pieces.amin(1)  # aminmax takes three times as long as both
         best = extremes.topk(min(count, len(pieces)), largest=most).indices
         found.append(best * size + (pieces[best].argmax(1) if most else pieces[best].argmin(1)))
         if whole < len(x):

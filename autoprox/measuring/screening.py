@@ -43,7 +43,7 @@ ELEMENTS = 1024
 SPECTRAL_KINDS = ("weight", "grad")  # kinds of statistics whose spectral reductions are kept
 SAMPLES = Path("cache") / "samples"  # below the home folder
 _CHUNK = 8  # networks evaluated together: their rows of one statistic stay in a core's cache
-_GENERATION = 7
+_GENERATION = 8
 _WHOLE = (
     Form.SPECTRAL,
     Form.PATTERN,
