@@ -52,6 +52,12 @@ _WHOLE = (
 
 
 @cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay, since starting them takes as long as a candidate."""
+    return ThreadPoolExecutor(threads)
+
+
+@cache
 def plain_features(name: str) -> tuple[Expression, ...]:
     """The features of one statistic that are kept exactly."""
     forms = {Form.REDUCTION} | ({Form.SPECTRAL} if STATISTICS[name].kind in SPECTRAL_KINDS else set())
@@ -308,8 +314,7 @@ class Screen:
             with torch.no_grad():
                 return block_values(estimated, leaf)
 
-        with ThreadPoolExecutor(threads) as pool:
-            parts = list(pool.map(evaluate, chunks))
+        parts = list(map(evaluate, chunks) if threads == 1 else _pool(threads).map(evaluate, chunks))
         joined = {feature: torch.cat([part[feature] for part in parts]).numpy() for feature in estimated}
         joined |= {feature: column.numpy() for feature, column in exact.items()}
         return {feature: np.split(column, starts[1:-1]) for feature, column in joined.items()}
