@@ -141,6 +141,21 @@ def l2_norm(x: Tensor) -> Tensor:
     return square(x).sum(-1).sqrt()
 
 
+def spectrum(x: Tensor) -> Tensor:
+    """Singular values of matrices, (..., m, n) -> (..., min(m, n)), largest first; all elements finite.
+
+    Those of float32 are roots of the eigenvalues of the smaller Gram matrix in float64: their errors, 1e-8 of the largest, are
+    below those of a float32 decomposition, which takes several times as long.
+    """
+    values: Tensor
+    if x.dtype == torch.float64:
+        values = torch.linalg.svdvals(x)
+        return values
+    wide = x if x.shape[-2] <= x.shape[-1] else x.mT
+    values = torch.linalg.eigvalsh(gram(wide)).clamp(min=0).sqrt().flip(-1)
+    return values.to(x.dtype)
+
+
 def nuclear_norm(s: Tensor) -> Tensor:
     """Sum of the singular values ``s``."""
     return s.sum(-1)

@@ -95,6 +95,19 @@ def test_discovery_leaves_out_what_dies_and_resumes_without_it(tmp_path: Path, m
     assert "left_out" not in found(tmp_path, "new", 1).summary
 
 
+def test_discovery_leaves_out_what_is_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = ground()
+    broken = [of_part(group, part)[0] for part in ("discovery", "selection", "test")]
+    plant(monkeypatch, POISONED, *broken)
+    with pytest.warns(Notice, match=r"planted .* is left out: its logits are not finite"):
+        without = found(tmp_path, "broken")
+    assert [(one["space"], one["architecture"]) for one in without.summary["left_out"]] == sorted(broken)
+    assert {one["reason"] for one in without.summary["left_out"]} == {"its logits are not finite"}
+    monkeypatch.delenv(POISONED)
+    plant(monkeypatch, KILLS, *broken)
+    assert timeless(without) | {"left_out": []} == timeless(found(tmp_path, "dead")) | {"left_out": []}
+
+
 def test_too_few_that_are_left_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, KILLS, *of_part(ground(), "selection")[:2])
     with pytest.raises(MissingError, match=r"2 of the 6 architectures of planted in one part .* at least 5 with"):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from autoprox.errors import InputError
 from autoprox.language.expression import Expression, subexpressions
 from autoprox.language.text import parse
+from autoprox.measuring import spectra
 from autoprox.measuring.tensors import Tensors, block_values, network_values
 from primitives.operators import OPERATORS, Form
 from primitives.statistics import STATISTICS
@@ -152,8 +153,8 @@ def test_rows_that_are_not_finite_spoil_no_other_row(bad):
 
 
 def test_each_statistic_is_read_once_and_each_matrix_decomposed_once(monkeypatch):
-    read, decomposed, plain = [], [], torch.linalg.svdvals
-    monkeypatch.setattr(torch.linalg, "svdvals", lambda x: decomposed.append(x.shape) or plain(x))
+    read, decomposed, plain = [], [], spectra.spectrum
+    monkeypatch.setattr(spectra, "spectrum", lambda x: decomposed.append(x.shape) or plain(x))
 
     def leaf(name: str) -> Tensors:
         read.append(name)
@@ -175,3 +176,16 @@ def test_flat_and_back():
     assert len(x.members) == len(STATISTICS["linear.weight"].members) == 4
     again = x.with_flat(x.flat())
     assert all(map(torch.equal, again.members, x.members))
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (40, 7), (7, 40), (3, 1)])
+def test_singular_values_are_nearer_to_the_truth_than_a_decomposition_in_single_precision(shape):
+    matrix = torch.from_numpy(np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32))
+    matrix[1] *= 1e-12
+    matrix[2, :, -1] = matrix[2, :, 0]  # does not have full rank, unless it is a column
+    exact = torch.linalg.svdvals(matrix.double())
+    found = spectra.singular_values(matrix)
+    assert found.dtype == torch.float32
+    assert found.shape == exact.shape
+    largest = exact.amax(1, keepdim=True)
+    assert float(((found - exact) / largest).abs().max()) < 1e-7

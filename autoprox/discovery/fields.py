@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,17 +12,23 @@ import numpy as np
 
 from autoprox.discovery.evolution import CORE, Vocabulary
 from autoprox.errors import MissingError
+from autoprox.files import clipped
 from autoprox.language.expression import Expression, features
+from autoprox.language.text import parse
 from autoprox.measuring.capture import CaptureSettings, Network, settings_for
 from autoprox.measuring.losses import lost_among
 from autoprox.measuring.measure import measured
 from autoprox.measuring.screening import SAMPLES, Screen, take_samples
 from autoprox.measuring.store import MEMO, FeatureStore
-from autoprox.measuring.workers import Progress, Workers
+from autoprox.measuring.workers import Notice, Progress, Workers
 from autoprox.proxies.evaluation import Invalid, Scores
 from autoprox.ranking.problem import LEAST_IN_PART, Group
 
 __all__ = ["Field", "Laboratory", "PostponedError", "fields_of", "remaining"]
+
+
+LOGITS = parse("l2(net.output)")
+"""What is not finite on a network whose weights, or activations on the batch, are not."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +44,10 @@ class Field:
 
 
 def remaining(group: Group, lost: Mapping[Network, str]) -> Group:
-    """The architectures of a part of the split whose processes did not die.
+    """The architectures of a part of the split that are not lost.
 
     Raises:
-        MissingError: so many have died that the rest cannot be ranked.
+        MissingError: so many are that the rest cannot be ranked.
     """
     rows = [i for i, network in enumerate(group.networks) if network not in lost]
     count = len(group.networks) - len(rows)
@@ -52,8 +59,8 @@ def remaining(group: Group, lost: Mapping[Network, str]) -> Group:
         reason = next(lost[network] for network in group.networks if network in lost)
         raise MissingError(
             f"{count} of the {len(group.networks)} architectures of {group.space} in one part of the split could not be "
-            f"measured ({reason}); at least {LEAST_IN_PART} with different labels are needed there: give the machine more "
-            "memory, or use fewer --workers or a smaller --batch-size"
+            f"measured ({reason}); at least {LEAST_IN_PART} with different labels are needed there: leave the space out, or "
+            "where memory is short use fewer --workers or a smaller --batch-size"
         )
     return left
 
@@ -83,7 +90,8 @@ class Laboratory:
 
     Attributes:
         postpone: raise `PostponedError` instead of measuring anything exactly, so that several runs can be measured at once.
-        lost: networks whose processes died twice, and how: nothing measures them any more. Grows as it works.
+        lost: networks whose processes died twice, or whose logits are not finite, and which of it: nothing measures them any
+            more. Grows as it works.
     """
 
     home: Path
@@ -98,9 +106,17 @@ class Laboratory:
 
     def screens(self, fields: Sequence[Field], words: Vocabulary) -> tuple[list[Field], list[Screen]]:
         """What is left of every field, and samples of that."""
-        self.sample(fields, words)
-        left = self.left(fields)
-        return left, [self._sample(one.group.networks, words, one.settings) for one in left]
+        if len(fields) > 1:  # all at once, so that no worker waits for the end of a field
+            self.sample(fields, words)
+        while True:
+            lost, left = len(self.lost), self.left(fields)
+            screens = [self._sample(one.group.networks, words, one.settings) for one in left]
+            with FeatureStore(self.home / MEMO) as store:
+                for one, screen in zip(left, screens, strict=True):
+                    suspects = [one.group.networks[i] for i in screen.not_finite()]
+                    self._check(suspects, one.settings, store, self.progress)
+            if len(self.lost) == lost:
+                return left, screens
 
     def sample(self, fields: Sequence[Field], words: Vocabulary) -> None:
         """Take the samples that are missing."""
@@ -130,6 +146,9 @@ class Laboratory:
                 tried = [network for network in networks if network not in self.lost]
                 rows = measured(tried, wanted, settings, store, self.workers, progress, stage)
                 self.lost.update(lost_among(tried, rows))
+                there = [pair for pair in zip(tried, rows, strict=True) if pair[0] not in self.lost]
+                suspects = [network for network, row in there if not all(np.isfinite(x).all() for x in row.values())]
+                self._check(suspects, settings, store, progress)
             left = self.left(fields)
             for one in left:
                 population = one.group.population()
@@ -137,6 +156,17 @@ class Laboratory:
                 population.add({feature: [row[feature] for row in rows] for feature in wanted})
                 columns.append([population.score(e, strict=True) for e in expressions])
         return left, columns
+
+    def _check(
+        self, networks: Sequence[Network], settings: CaptureSettings, store: FeatureStore, progress: Progress
+    ) -> None:
+        """Leave out those of some networks that are broken, rather than every proxy that reads what overflows on them."""
+        rows = measured(networks, [LOGITS], settings, store, self.workers, progress, "check networks")
+        self.lost.update(lost_among(networks, rows))
+        broken = [network for network, row in zip(networks, rows, strict=True) if not np.isfinite(row[LOGITS]).all()]
+        for network in broken:
+            self.lost[network] = "its logits are not finite"
+            warnings.warn(f"{clipped(' '.join(network))} is left out: {self.lost[network]}", Notice, stacklevel=2)
 
 
 def _by_settings(fields: Sequence[Field]) -> dict[CaptureSettings, list[Network]]:

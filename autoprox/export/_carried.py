@@ -14,6 +14,7 @@ from primitives import functions, measurement
 __all__ = ["carried", "imports"]
 
 _MODULES = (functions, measurement, _standalone)
+_OURS = ("__future__", functions.__name__, measurement.__name__)
 
 
 @lru_cache(maxsize=1)
@@ -41,7 +42,11 @@ def _importable() -> dict[str, str]:
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, ast.Import):
                 found |= {alias.name: "" for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module not in ("__future__", "primitives.measurement"):
+            elif isinstance(node, ast.ImportFrom) and node.module not in (
+                "__future__",
+                "primitives.functions",
+                "primitives.measurement",
+            ):
                 found |= {alias.name: str(node.module) for alias in node.names}
     return found
 

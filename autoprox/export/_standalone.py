@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from primitives.functions import spectrum
 from primitives.measurement import find_blocks, frozen_mode, submodule
 
 __all__ = [
@@ -37,7 +38,7 @@ def singular_values(*members: Tensor) -> Tensor:
     """The singular values of all members; NaN if one is not finite, which the decomposition would refuse."""
     if not all(bool(member.isfinite().all()) for member in members):
         return members[0].new_full((1,), torch.nan)
-    return torch.cat([torch.linalg.svdvals(member) for member in members])
+    return torch.cat([spectrum(member) for member in members])
 
 
 def one_image(model: nn.Module) -> Tensor:

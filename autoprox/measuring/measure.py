@@ -85,15 +85,20 @@ def _measured(
     known: dict[Network, dict[str, Any]] = {network: {} for network in networks}
     names = {network: "|".join(network) for network in known}
     texts = {feature: to_text(feature) for feature in features}
-    tasks, keys = [], dict[CaptureSettings, str]()
-    for part, (concerned, wanted) in _by_settings(known, texts, settings).items():
+    keys: dict[CaptureSettings, str] = {}
+    missing: dict[Network, dict[Expression, CaptureSettings]] = {network: {} for network in known}
+    for part, (concerned, wanted) in _by_settings(known, features, settings).items():
         keys[part] = part.key()
-        found = store.read(keys[part], [names[network] for network in concerned], wanted)
+        found = store.read(keys[part], [names[network] for network in concerned], [texts[f] for f in wanted])
         for network in concerned:
             known[network].update(found[names[network]])
-            missing = tuple(text for text in wanted if text not in found[names[network]])
-            if missing:
-                tasks.append((network, missing, part, keys[part]))
+            missing[network].update({f: part for f in wanted if texts[f] not in found[names[network]]})
+    # one capture a network; what needs less than the rest has the same numbers in its company
+    tasks = []
+    for network, parts in missing.items():
+        if parts:
+            whole = settings.for_space(get_space(network[0])).for_features(parts)
+            tasks.append((network, tuple(texts[f] for f in parts), whole, keys[whole]))
     pending: dict[str, dict[str, dict[str, Any]]] = {}
     written = time.monotonic()
 
@@ -108,10 +113,11 @@ def _measured(
         _task, tasks, _lost, here=len(networks) <= 1
     )  # the others are not put at stake by the last one
     try:
-        for done, ((network, _, part, _), values) in enumerate(zip(tasks, results, strict=True), 1):
+        for done, ((network, *_), values) in enumerate(zip(tasks, results, strict=True), 1):
             known[network].update(values)
-            numbers = {text: value for text, value in values.items() if not isinstance(value, Lacking)}
-            pending.setdefault(keys[part], {})[names[network]] = numbers
+            for feature, part in missing[network].items():
+                if not isinstance(value := values[texts[feature]], Lacking):
+                    pending.setdefault(keys[part], {}).setdefault(names[network], {})[texts[feature]] = value
             absent = [(t, v) for t, v in values.items() if isinstance(v, Lacking) and not isinstance(v, Lost)]
             if strict and absent:
                 text, lacking = absent[0]
@@ -128,17 +134,17 @@ def _measured(
 
 
 def _by_settings(
-    networks: Iterable[Network], texts: Mapping[Expression, str], settings: CaptureSettings
-) -> dict[CaptureSettings, tuple[list[Network], list[str]]]:
-    """Networks and texts of features by the part of the settings that they depend on."""
-    found: dict[CaptureSettings, tuple[list[Network], list[str]]] = {}
+    networks: Iterable[Network], features: Iterable[Expression], settings: CaptureSettings
+) -> dict[CaptureSettings, tuple[list[Network], list[Expression]]]:
+    """Networks and features by the part of the settings that they depend on."""
+    found: dict[CaptureSettings, tuple[list[Network], list[Expression]]] = {}
     spaces: dict[str, list[Network]] = {}
     for network in networks:
         spaces.setdefault(network[0], []).append(network)
     for space, own in spaces.items():
-        parts: dict[CaptureSettings, list[str]] = {}
-        for feature, text in texts.items():
-            parts.setdefault(settings.for_space(get_space(space)).for_features([feature]), []).append(text)
+        parts: dict[CaptureSettings, list[Expression]] = {}
+        for feature in features:
+            parts.setdefault(settings.for_space(get_space(space)).for_features([feature]), []).append(feature)
         for part, wanted in parts.items():
             found.setdefault(part, ([], wanted))[0].extend(own)
     return found

@@ -84,13 +84,13 @@ def _extremes(tensor: Tensor, count: int) -> Tensor:
     size = max(1, tensor.numel() // (count * _PIECES))
     whole = tensor.numel() // size * size
     found = []
-    for x, largest in ((tensor, True), (tensor, False), (tensor.abs(), False)):
+    for x, most in ((tensor, True), (tensor, False), (tensor.abs(), False)):
         pieces = x[:whole].view(-1, size)
-        extremes = pieces.amax(1) if largest else pieces.amin(1)
-        best = extremes.topk(min(count, len(pieces)), largest=largest).indices
-        found.append(best * size + (pieces[best].argmax(1) if largest else pieces[best].argmin(1)))
+        extremes = pieces.amax(1) if most else pieces.amin(1)  # aminmax takes three times as long as both
+        best = extremes.topk(min(count, len(pieces)), largest=most).indices
+        found.append(best * size + (pieces[best].argmax(1) if most else pieces[best].argmin(1)))
         if whole < len(x):
-            found.append(whole + (x[whole:].argmax(keepdim=True) if largest else x[whole:].argmin(keepdim=True)))
+            found.append(whole + (x[whole:].argmax(keepdim=True) if most else x[whole:].argmin(keepdim=True)))
     return torch.cat(found).cpu()
 
 

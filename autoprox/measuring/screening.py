@@ -13,7 +13,7 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,18 @@ ELEMENTS = 1024
 SPECTRAL_KINDS = ("weight", "grad")  # kinds of statistics whose spectral reductions are kept
 SAMPLES = Path("cache") / "samples"  # below the home folder
 _CHUNK = 8  # networks evaluated together: their rows of one statistic stay in a core's cache
-_GENERATION = 7
+_GENERATION = 8
 _WHOLE = (
     Form.SPECTRAL,
     Form.PATTERN,
     *STRUCTURAL,
 )  # forms that say nothing about a matrix from a sample of its elements
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay, since starting them takes as long as a candidate."""
+    return ThreadPoolExecutor(threads)
 
 
 @cache
@@ -68,7 +74,7 @@ def _sample_block(block: dict[str, Tensor], names: Sequence[str], seed: str) -> 
     for name in names:
         classes.setdefault(STATISTICS[name].shape_class, []).append(name)
     for shape, members in classes.items():
-        flats = {name: torch.cat([matrix.flatten() for matrix in grouped(block, name)]) for name in members}
+        flats = {name: _flat(grouped(block, name)) for name in members}
         totals = []
         for name, flat in flats.items():
             values = _singular_values(grouped(block, name), name, spectra)
@@ -85,6 +91,10 @@ def _sample_block(block: dict[str, Tensor], names: Sequence[str], seed: str) -> 
         for name, flat in flats.items():
             kept[f"{name}|elements"] = flat[positions.to(flat.device)].float().cpu()
     return kept
+
+
+def _flat(matrices: Sequence[Tensor]) -> Tensor:
+    return matrices[0].flatten() if len(matrices) == 1 else torch.cat([matrix.flatten() for matrix in matrices])
 
 
 def _singular_values(matrices: Sequence[Tensor], name: str, known: dict[int, Tensor]) -> Tensor | None:
@@ -204,22 +214,29 @@ class Screen:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
-        with safe_open(paths[0], "pt") as first:
-            some = next(key for key in first.keys() if key.endswith("|weights"))  # noqa: SIM118 - not a dict
-        self._blocks = [len(self._read(path, some)) for path in paths]
         self._tables: dict[str, Tensor] = {}
         self._places: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
 
-    @staticmethod
-    def _read(path: Path, key: str) -> Tensor:
-        with safe_open(path, "pt") as file:
-            tensor: Tensor = file.get_tensor(key)
-            return tensor
+    @cached_property
+    def _kept(self) -> tuple[dict[str, list[Tensor]], list[int]]:
+        """All that was kept of each network, and its number of blocks; every file is opened once, since evolution asks for
+        nearly all of it."""
+        parts: dict[str, list[Tensor]] = {}
+        for path in self._paths:
+            with safe_open(path, "pt") as file:
+                for key in file.keys():  # noqa: SIM118 - not a dict
+                    parts.setdefault(key, []).append(file.get_tensor(key))
+        return parts, [len(part) for part in next(iter(parts.values()))]
+
+    @property
+    def _blocks(self) -> list[int]:
+        return self._kept[1]
 
     def _rows(self, key: str) -> Tensor:
-        """A sampled part of all networks, blocks one after the other; read once."""
+        """A sampled part of all networks, blocks one after the other."""
         if key not in self._tables:
-            self._tables[key] = torch.cat([self._read(path, key) for path in self._paths])
+            parts, _ = self._kept
+            self._tables[key], parts[key] = torch.cat(parts[key]), []  # not kept twice
         return self._tables[key]
 
     def _sample(self, name: str, part: int, rows: slice) -> tuple[Tensor, Tensor]:
@@ -247,6 +264,14 @@ class Screen:
             return None
         kept = plain_features(name)
         return self._rows(f"{name}|plain")[:, kept.index(feature)] if feature in kept else None
+
+    def not_finite(self) -> list[int]:
+        """The networks that have a statistic whose elements have no finite sum."""
+        found = torch.zeros(sum(self._blocks), dtype=torch.bool)
+        for name in [key.removesuffix("|plain") for key in self._kept[0] if key.endswith("|plain")]:
+            column = [feature.head for feature in plain_features(name)].index("sum")
+            found |= ~self._rows(f"{name}|plain")[:, column].isfinite()
+        return [i for i, rows in enumerate(torch.split(found, self._blocks)) if rows.any()]
 
     def estimates(self, expression: Expression) -> bool:
         """Whether any feature of it is not kept exactly."""
@@ -289,8 +314,7 @@ class Screen:
             with torch.no_grad():
                 return block_values(estimated, leaf)
 
-        with ThreadPoolExecutor(threads) as pool:
-            parts = list(pool.map(evaluate, chunks))
+        parts = list(map(evaluate, chunks) if threads == 1 else _pool(threads).map(evaluate, chunks))
         joined = {feature: torch.cat([part[feature] for part in parts]).numpy() for feature in estimated}
         joined |= {feature: column.numpy() for feature, column in exact.items()}
         return {feature: np.split(column, starts[1:-1]) for feature, column in joined.items()}

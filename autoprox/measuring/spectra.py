@@ -7,6 +7,8 @@ import hashlib
 import torch
 from torch import Tensor
 
+from primitives.functions import spectrum
+
 __all__ = ["remembered", "singular_values"]
 
 _REMEMBERED = 4096  # vectors of a few kilobytes
@@ -17,7 +19,7 @@ def singular_values(matrices: Tensor) -> Tensor:
     """Singular values of each, (rows, m, n) -> (rows, min(m, n)); NaN for one that is not finite."""
     finite = matrices.isfinite().flatten(1).all(-1)
     clean = torch.where(finite[:, None, None], matrices, 0.0)  # the decomposition refuses non-finite matrices
-    return torch.where(finite[:, None], torch.linalg.svdvals(clean), torch.nan)
+    return torch.where(finite[:, None], spectrum(clean), torch.nan)
 
 
 def remembered(matrices: Tensor) -> Tensor:

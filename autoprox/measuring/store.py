@@ -35,7 +35,7 @@ DAMAGED = "features-damaged.sqlite"
 """What a damaged memo is called when it is set aside."""
 
 # Raise when a change of the code changes the numbers: older entries are then never read again.
-_GENERATION = 1
+_GENERATION = 2
 
 _MERGED = 1000  # numbers in one transaction
 _ASKED = 500  # networks in one question; SQLite allows a thousand in every version

@@ -26,7 +26,7 @@ if __name__ == "__main__":
         if "small" in parts:
             small.details(home, quick)
         if "workers" in parts:
-            small.two_workers(home, 2 if quick else 12, 1 if quick else 5, quick)
+            small.two_workers(home, 2 if quick else 12, 1 if quick else 3, quick)
         if "search" in parts:
             searching.search(home, 1 if quick else 10, quick)
         if "discovery" in parts:
