@@ -45,6 +45,7 @@ def cluster() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(ROOT))
+        Path("/tmp/ray").mkdir(exist_ok=True)  # the address of a head is written there, whatever its temp_dir
         nodes = Cluster()
         nodes.add_node(**NODE, include_dashboard=False, _system_config=QUICK, temp_dir=folder)
         nodes.add_node(**NODE, num_gpus=1)
