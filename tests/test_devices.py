@@ -50,7 +50,7 @@ def test_a_batch_beyond_the_memory_is_one_sentence() -> None:
 
 
 def test_other_failures_are_not_taken_for_lack_of_memory(smallest, monkeypatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     monkeypatch.setattr("autoprox.measuring.capture.measure", broken)
