@@ -143,6 +143,8 @@ class RayWorkers(Workers):
         return answers
 
     def _drop(self, places: Sequence[Any]) -> None:
+        if not self._ray.is_initialized():
+            return  # they went with the connection, and to cancel them would have Ray make another one
         for reference in places:
             self._ray.cancel(reference, force=True)
 

@@ -121,6 +121,7 @@ def throughput(home: Path, networks: int, evaluations: int, sample: int, quick: 
     keep(
         {
             "discovery_ratio": median([spent / ours for spent in per_candidate]),
+            "discovery_ratio_mean": once(float(np.mean(per_candidate)) / ours),
             "discovery_minutes": once(minutes[0]),
             "warm_minutes": once(minutes[1]),
             "peak_memory_gib": once(memory.gib),
