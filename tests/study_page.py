@@ -74,41 +74,48 @@ def page(record: Mapping[str, Any]) -> str:
     ]
     for design, group in groupby(record["rows"], key=lambda row: row["design"]):
         rows = {row["method"]: row for row in group}
-        first = rows[OURS]
-        n = {part: figures["n"] for part, figures in first["parts"].items()}
+        n = {part: figures["n"] for part, figures in rows[OURS]["parts"].items()}
         lines += [
             f"## {design}",
             "",
-            f"{first['evaluations']} evaluations a discovery. Evolution read {n['discovery']} architectures, the choice among "
+            f"{rows[OURS]['evaluations']} evaluations a discovery. Evolution read {n['discovery']} architectures, the choice among "
             f"finalists these and {n['selection']} more, nobody the {n['test']} of the test. The parameter count reaches "
-            f"{correlation(first['params'])} {interval(first['params_ci'])} there.",
+            f"{correlation(rows[OURS]['params'])} {interval(rows[OURS]['params_ci'])} there.",
             "",
-            *answer(rows),
-            "",
-            "τ: Kendall's tau-b, the mean over spaces and data sets and over the proxies of a method, with its 95 % bootstrap "
-            "interval over architectures; Δτ on the same resamples; over seeds: 95 % t interval of the mean Δτ. Parts differ in "
-            "difficulty: compare with params inside each.",
-            "",
-            *table(rows.values()),
-            "",
-            "\\* a given proxy, of which it is not known what it was chosen on.",
-            "",
-            "In words:",
-            "",
-            *(f"- **{name}**: {'; '.join(f['text'] for f in row['verdict'])}." for name, row in rows.items()),
-            "",
-            f"What {OURS} found, seed by seed:",
-            "",
-            "| seed | τ on test | Δτ to params | proxy |",
-            "|---|---|---|---|",
-            *(
-                f"| {one['seed']} | {correlation(one['kendall'])} | {signed(one['difference'])} | "
-                f"`{next(iter(one['expressions'].values()))}` |"
-                for one in first["repetitions"]
-            ),
+            *(luck(rows) if rows[OURS]["kind"] == "null" else findings(rows)),
             "",
         ]
     return "\n".join(lines)
+
+
+def luck(rows: Mapping[str, Row]) -> Iterable[str]:
+    """What the same searches reach where there is nothing to be found."""
+    yield (
+        f"All labels are shuffled before a search, anew for each of {len(rows[OURS]['repetitions'])} seeds: what it reaches on "
+        "discovery and selection is luck, and on test nothing is to be expected."
+    )
+    yield ""
+    yield from table(rows.values())
+
+
+def findings(rows: Mapping[str, Row]) -> Iterable[str]:
+    """The answer, all methods in figures and in words, and what the default preset found."""
+    yield from answer(rows)
+    yield ""
+    yield (
+        "τ: Kendall's tau-b, the mean over spaces and data sets and over the proxies of a method, with its 95 % bootstrap "
+        "interval over architectures; Δτ on the same resamples; over seeds: 95 % t interval of the mean Δτ. Parts differ in "
+        "difficulty: compare with params inside each."
+    )
+    yield ""
+    yield from table(rows.values())
+    yield from ("", "\\* a given proxy, of which it is not known what it was chosen on.", "", "In words:", "")
+    for name, row in rows.items():
+        yield f"- **{name}**: {'; '.join(f['text'] for f in row['verdict'])}."
+    yield from ("", f"What {OURS} found, seed by seed:", "", "| seed | τ on test | Δτ to params | proxy |", "|---|---|---|---|")
+    for one in rows[OURS]["repetitions"]:
+        expression = next(iter(one["expressions"].values()))
+        yield f"| {one['seed']} | {correlation(one['kendall'])} | {signed(one['difference'])} | `{expression}` |"
 
 
 if __name__ == "__main__":

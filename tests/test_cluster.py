@@ -246,8 +246,23 @@ def test_nodes_with_other_versions_are_refused(pool: RayWorkers, monkeypatch: py
         list(pool.map(abs, [1]))
 
 
-def test_a_cluster_of_another_version_is_one_sentence(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def disconnected() -> None:
+    """A process that is on no cluster, as a command is when it begins."""
     ray.shutdown()
+
+
+def test_what_is_abandoned_does_not_connect_again(cluster: Any, disconnected: None) -> None:
+    with RayWorkers(cluster.address) as workers:
+        answers = workers.completed(abs, range(4))
+        next(answers)
+    del answers
+    assert not ray.is_initialized()
+
+
+def test_a_cluster_of_another_version_is_one_sentence(
+    cluster: Any, disconnected: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ray, "__version__", "1.0.0")
     with pytest.raises(MissingError) as caught, RayWorkers(cluster.address):
         pass
@@ -266,7 +281,13 @@ def test_a_cluster_of_another_version_is_one_sentence(cluster: Any, monkeypatch:
     ],
 )
 def test_mistakes_are_one_sentence(
-    options: list[str], code: int, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    options: list[str],
+    code: int,
+    message: str,
+    folder: Path,
+    disconnected: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Captured,
 ) -> None:
     at_home(monkeypatch, "home")
     found, told = fails(capsys, ["rank", "--proxy", "params", "--bench", "nano", *options])
@@ -274,7 +295,7 @@ def test_mistakes_are_one_sentence(
     assert message in told
 
 
-def test_a_cluster_without_gpus_is_one_sentence(cluster: Any) -> None:
+def test_a_cluster_without_gpus_is_one_sentence(cluster: Any, disconnected: None) -> None:
     for node in list(cluster.worker_nodes):
         cluster.remove_node(node, allow_graceful=True)
     with (
