@@ -145,6 +145,15 @@ TABLES = {
 }
 
 
+def number(value: float) -> str:
+    """Three digits, or all of a larger one.
+
+    >>> number(0.12345), number(1478.2)
+    ('0.123', '1,478')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def page() -> None:
     """Write docs/performance.md from the kept figures."""
     record = read_json(RESULT, "performance figures")
@@ -165,7 +174,7 @@ def page() -> None:
             figure = record[name]
             low, high = figure["spread"]
             lines.append(
-                f"| {what} (`{name}`) | {figure['value']:.3g} | {figure['n']} | {low:.3g} to {high:.3g} | {target} |"
+                f"| {what} (`{name}`) | {number(figure['value'])} | {figure['n']} | {number(low)} to {number(high)} | {target} |"
             )
     for name, (title, heads) in TABLES.items():
         if name in record:
