@@ -74,15 +74,16 @@ def page(record: Mapping[str, Any]) -> str:
     ]
     for design, group in groupby(record["rows"], key=lambda row: row["design"]):
         rows = {row["method"]: row for row in group}
-        n = {part: figures["n"] for part, figures in rows[OURS]["parts"].items()}
+        ours = rows[OURS]
+        n = {part: figures["n"] for part, figures in ours["parts"].items()}
         lines += [
             f"## {design}",
             "",
-            f"{rows[OURS]['evaluations']} evaluations a discovery. Evolution read {n['discovery']} architectures, the choice among "
+            f"{ours['evaluations']} evaluations a discovery. Evolution read {n['discovery']} architectures, the choice among "
             f"finalists these and {n['selection']} more, nobody the {n['test']} of the test. The parameter count reaches "
-            f"{correlation(rows[OURS]['params'])} {interval(rows[OURS]['params_ci'])} there.",
+            f"{correlation(ours['params'])} {interval(ours['params_ci'])} there.",
             "",
-            *(luck(rows) if rows[OURS]["kind"] == "null" else findings(rows)),
+            *(luck(rows) if ours["kind"] == "null" else findings(rows)),
             "",
         ]
     return "\n".join(lines)
@@ -112,7 +113,13 @@ def findings(rows: Mapping[str, Row]) -> Iterable[str]:
     yield from ("", "\\* a given proxy, of which it is not known what it was chosen on.", "", "In words:", "")
     for name, row in rows.items():
         yield f"- **{name}**: {'; '.join(f['text'] for f in row['verdict'])}."
-    yield from ("", f"What {OURS} found, seed by seed:", "", "| seed | τ on test | Δτ to params | proxy |", "|---|---|---|---|")
+    yield from (
+        "",
+        f"What {OURS} found, seed by seed:",
+        "",
+        "| seed | τ on test | Δτ to params | proxy |",
+        "|---|---|---|---|",
+    )
     for one in rows[OURS]["repetitions"]:
         expression = next(iter(one["expressions"].values()))
         yield f"| {one['seed']} | {correlation(one['kendall'])} | {signed(one['difference'])} | `{expression}` |"

@@ -56,8 +56,11 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def pool(cluster: Any) -> Iterator[RayWorkers]:
-    with RayWorkers(cluster.address) as workers:
-        yield workers
+    """One connection; what Ray's listener prints, whenever it likes, is kept out of what commands print meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ray._private.worker._worker_logs_enabled", False)
+        with RayWorkers(cluster.address) as workers:
+            yield workers
 
 
 def node_of(_: object = None) -> str:
