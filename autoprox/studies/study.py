@@ -145,7 +145,7 @@ def study(
                 found[cell.folder] = run(postpone=True)
             except PostponedError as error:
                 if cell.folder not in asked or asked[cell.folder].expressions != error.expressions:
-                    asked[cell.folder] = error
+                    asked[cell.folder] = error.with_traceback(None)  # whose frames hold all samples of the run
                     told(f"{cell.name}: {error}")
                     continue
                 found[cell.folder] = run(postpone=False)  # a network was lost, which is not known to the memo
