@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import re
@@ -21,10 +22,12 @@ from hypothesis import strategies as st
 from autoprox.discovery.run import discover
 from autoprox.errors import InputError
 from autoprox.language.text import to_text
+from autoprox.measuring.screening import Screen
 from autoprox.measuring.workers import Workers
 from autoprox.ranking.problem import Group, gather
 from autoprox.spaces import get_space
 from autoprox.studies.plan import Design, read_plan
+from autoprox.studies.study import Ground, study
 from autoprox.studies.trials import trials_of
 from benchdata import load_benchmark
 from tests.commands import Captured, fails, prints, shows
@@ -221,6 +224,23 @@ def test_killed_and_resumed_with_another_number_of_workers_it_gives_the_same_tab
     assert "n = 14 test architectures" in text
     written = list(csv.DictReader((inside / "whole.csv").read_text(encoding="utf-8").splitlines()))
     assert [float(row["kendall"]) for row in written] == [round(row["kendall"], 6) for row in whole["rows"]]
+
+
+def test_the_samples_of_a_discovery_are_let_go_when_it_waits_or_ends(inside: Path, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(SMALL.replace("seeds = [0, 1]", "seeds = [5, 6]"), encoding="utf-8")  # not measured yet
+    table = load_benchmark("own.csv")
+    kept: list[int] = []
+
+    def told(_: str) -> None:
+        gc.collect()
+        kept.append(sum(type(thing) is Screen for thing in gc.get_objects()))
+
+    truth = {"own": Ground(gather([table]), [table])}
+    with Workers(1) as workers:
+        study(read_plan(path), truth, run_dir=tmp_path / "run", home=inside / "home", workers=workers, told=told)
+    assert len(kept) > 4  # some have waited
+    assert max(kept) <= 1  # that of the discovery that tells it
 
 
 def test_a_cell_of_the_committed_study_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
