@@ -217,10 +217,10 @@ def _measure(postponed: Sequence[PostponedError], laboratory: Laboratory) -> Non
         together.setdefault(tuple((f.settings, f.group.networks) for f in asked.fields), []).append(asked)
     for several in together.values():
         expressions = list(dict.fromkeys(expression for asked in several for expression in asked.expressions))
-        for first in range(0, len(expressions), _TOGETHER):
-            laboratory.scores(
-                expressions[first : first + _TOGETHER], several[0].fields, f"measure for {len(several)} cells"
-            )
+        parts = range(0, len(expressions), _TOGETHER)
+        for number, first in enumerate(parts, 1):
+            stage = f"measure for {len(several)} cells, part {number} of {len(parts)}"
+            laboratory.scores(expressions[first : first + _TOGETHER], several[0].fields, stage)
 
 
 def _text(found: Expression | str) -> str:
