@@ -25,12 +25,13 @@ def answer(rows: Mapping[str, Row]) -> Iterable[str]:
     ours = rows[OURS]
     words = {name: _compared(ours["against"][name]) for name in PRESETS if name in ours["against"]}
     published = [word for name, word in words.items() if name != "random"]
+    beaten = {True: "Yes", False: "No"}
     yield (
-        f"**{'Yes' if set(published) == {'better'} else 'No'}** against the published search: of its {len(published)} structures "
-        f"the default preset is better than {published.count('better')}, worse than {published.count('worse')} and {NOT} from "
-        f"{published.count(NOT)}. **{'Yes' if words['random'] == 'better' else 'No'}** against drawing at random: it is "
-        f"{words['random']} {'from' if words['random'] == NOT else 'than'} that. {len(ours['repetitions'])} seeds each, n = {ours['n']} test architectures of one split. Better or "
-        "worse is said only where both intervals of the difference exclude 0."
+        f"**{beaten[set(published) == {'better'}]}** against the published search: of its {len(published)} structures the "
+        f"default preset is better than {published.count('better')}, worse than {published.count('worse')} and {NOT} from "
+        f"{published.count(NOT)}. **{beaten[words['random'] == 'better']}** against drawing at random: it is {words['random']} "
+        f"{'from' if words['random'] == NOT else 'than'} that. {len(ours['repetitions'])} seeds each, n = {ours['n']} test "
+        "architectures of one split. Better or worse is said only where both intervals of the difference exclude 0."
     )
     yield ""
     yield "| against | difference of mean τ [95 %, paired, over architectures] | [95 %, Welch, over seeds] | |"
