@@ -45,7 +45,7 @@ docs: $(VENV)/.test
 figure: $(VENV)/.test
 	$(BIN)/python -m tests.figure
 
-# docs/study.md, about 10 minutes on 2 cores; goes on where it was stopped.
+# docs/study.md, about an hour on 2 cores, with the public files of ViT-Bench-101; goes on where it was stopped.
 study: $(VENV)/.test
 	$(BIN)/autoprox study examples/study.toml --out build/study.csv --run-dir build/study \
 	    $(if $(wildcard build/study/settings.json),--resume)
