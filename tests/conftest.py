@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # Derandomised and without deadlines: a run fails for what the code does, not for its luck or a busy machine.
-settings.register_profile("autoprox", derandomize=True, deadline=None, database=None, max_examples=50)
+settings.register_profile("autoprox", derandomize=True, deadline=None, database=None, max_examples=30)
 settings.register_profile(
     "fuzz", derandomize=False, deadline=None, database=None, max_examples=1000, print_blob=True
 )  # of make fuzz

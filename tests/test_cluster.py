@@ -33,7 +33,12 @@ Captured = pytest.CaptureFixture[str]
 
 ROOT = Path(__file__).parent.parent
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-QUICK = {"health_check_period_ms": 500, "health_check_failure_threshold": 2, "health_check_initial_delay_ms": 500}
+QUICK = {
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 2,
+    "health_check_initial_delay_ms": 500,
+    "worker_niceness": 0,  # tests beside it would leave it no time
+}
 
 pytestmark = pytest.mark.xdist_group("cluster")  # one process, one cluster
 
