@@ -1,7 +1,7 @@
 """The whole chain against truth: `make truth`.
 
 Five discoveries on a part of the embedded benchmark; for each, one search in every space under a parameter budget with the
-discovered proxy, and one with the parameter count; random architectures within the budget. All winners are then trained
+discovered proxy, and one each with the counts of parameters and FLOPs; random architectures within the budget. All winners are then trained
 with seeds that the benchmark has not seen, and their test accuracies compared. Everything is kept in a folder, and a run
 that was stopped goes on where it was.
 """
@@ -35,6 +35,7 @@ BUDGETS = {"autoformer-nano": 20_000, "pit-nano": 20_000}
 FRESH = (1000, 1001)
 """Seeds of the trainings; the benchmark's are 0, 1 and 2."""
 
+COUNTED = {"params": "params", "flops": "flops"}
 RANDOM = "random"
 
 
@@ -70,14 +71,14 @@ def continued(folder: Path, out: str, *arguments: str) -> dict[str, Any]:
 
 
 def chosen(home: Path, bench: str, seeds: int, evaluations: int, scored: int) -> tuple[list[Chosen], list[str]]:
-    """What proxies and parameter counting choose within the budgets, and the discovered expressions."""
+    """What proxies and counting choose within the budgets, and the discovered expressions."""
     found, expressions = [], []
     for seed in range(seeds):
         asked = ("--bench", bench, "--evaluations", str(evaluations), "--seed", str(seed))
         proxy = continued(home / f"discover-{seed}", "best.json", "discover", *asked)
         expressions.append(proxy["expression"])
         for space, budget in BUDGETS.items():
-            for method, judge in (("discovered", str(home / f"discover-{seed}" / "best.json")), ("params", "params")):
+            for method, judge in {"discovered": str(home / f"discover-{seed}" / "best.json"), **COUNTED}.items():
                 asked = (
                     "--space",
                     space,
@@ -151,7 +152,7 @@ def report(choices: Sequence[Chosen], accuracy: dict[Key, float], datasets: Sequ
     yield f"|---|---|---|{'---|' * len(datasets)}---|"
     for space in BUDGETS:
         means: dict[str, list[float]] = {}
-        for method in ("discovered", "params", RANDOM):
+        for method in ("discovered", *COUNTED, RANDOM):
             mine = [c for c in choices if (c.method, c.space) == (method, space)]
             rows = [[np.mean([accuracy[space, c.key, d, s] for s in FRESH]) for d in datasets] for c in mine]
             means[method] = [float(np.mean(row)) for row in rows]
@@ -159,7 +160,7 @@ def report(choices: Sequence[Chosen], accuracy: dict[Key, float], datasets: Sequ
             size = np.mean([get_space(space).params(get_space(space).parse(json.loads(c.key))) for c in mine])
             cells = [f"{mean:.1f} ± {half:.1f}" for mean, half in (*columns, mean_and_interval(means[method]))]
             yield f"| {space}, {method} | {len(mine)} ({len(set(mine))}) | {size:.0f} | {' | '.join(cells)} |"
-        for other in ("params", RANDOM):
+        for other in (*COUNTED, RANDOM):
             gain, low, high = difference(means["discovered"], means[other])
             yield f"| {space}, discovered − {other} | | | {'| ' * len(datasets)}{gain:+.1f} [{low:+.1f}, {high:+.1f}] |"
 
