@@ -1,9 +1,9 @@
 """The whole chain against truth: `make truth`.
 
 Five discoveries on a part of the embedded benchmark; for each, one search in every space under a parameter budget with the
-discovered proxy, and one each with the counts of parameters and FLOPs; random architectures within the budget. All winners are then trained
-with seeds that the benchmark has not seen, and their test accuracies compared. Everything is kept in a folder, and a run
-that was stopped goes on where it was.
+discovered proxy, and one each with the counts of parameters and FLOPs; random architectures within the budget. All winners
+are then trained with seeds that the benchmark has not seen, and their test accuracies compared. Everything is kept in a
+folder, and a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
