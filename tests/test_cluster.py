@@ -86,12 +86,15 @@ def test_tasks_run_on_both_nodes_and_their_order_is_kept(pool: RayWorkers, tmp_p
 
 
 def company(task: tuple[int, Path]) -> tuple[int, str, int]:
-    """The number, the node, and how many are at work at once."""
+    """The number, the node, and how many are at work at once; the first two wait for each other."""
     number, folder = task
     mark = folder / str(number)
     mark.touch()
-    time.sleep(0.5)
-    at_once = len(list(folder.iterdir()))
+    (folder / f"begun-{number}").touch()
+    deadline = time.monotonic() + 120
+    while number < 2 and not (folder / f"begun-{1 - number}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    at_once = len(list(folder.glob("[0-9]")))
     mark.unlink()
     return number, node_of(), at_once
 
