@@ -136,7 +136,12 @@ WANTED = {
 TABLES = {
     "growth_networks": (
         "Growth with networks",
-        ("networks", "capture, seconds (2 workers)", "500 candidates judged, seconds", "samples, MB"),
+        (
+            "networks",
+            "capture, seconds (2 workers)",
+            "500 candidates judged, samples read for the first time, seconds",
+            "samples, MB",
+        ),
     ),
     "growth_candidates": (
         "Growth with candidates, on 60 networks",
