@@ -17,7 +17,7 @@ demo: $(VENV)/.core
 	    --run-dir demo/search --out demo/arch.json
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --max-worker-restart 0
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -145,8 +145,8 @@ class RayWorkers(Workers):
     def _drop(self, places: Sequence[Any]) -> None:
         if not self._ray.is_initialized():
             return  # they went with the connection, and to cancel them would have Ray make another one
-        for reference in places:
-            self._ray.cancel(reference, force=True)
+        for reference in places:  # not by force: Ray aborts this process where a task ends at that very moment
+            self._ray.cancel(reference)
 
 
 def _connect(ray: Any, address: str) -> None:
