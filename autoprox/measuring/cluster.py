@@ -143,10 +143,11 @@ class RayWorkers(Workers):
         return answers
 
     def _drop(self, places: Sequence[Any]) -> None:
-        if not self._ray.is_initialized():
-            return  # they went with the connection, and to cancel them would have Ray make another one
-        for reference in places:  # not by force: Ray aborts this process where a task ends at that very moment
-            self._ray.cancel(reference)
+        """Nothing: tasks that nobody waits for end by themselves, or with the connection.
+
+        To cancel one by force aborts the process that asks, where it ends at that very moment (Ray 2.60); to cancel it without
+        force can leave a node's process with half of its modules imported.
+        """
 
 
 def _connect(ray: Any, address: str) -> None:
