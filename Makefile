@@ -47,6 +47,7 @@ figure: $(VENV)/.test
 
 # docs/study.md, about an hour on 2 cores, with the public files of ViT-Bench-101; goes on where it was stopped.
 study: $(VENV)/.test
+	mkdir -p build
 	$(BIN)/autoprox study examples/study.toml --out build/study.csv --run-dir build/study \
 	    $(if $(wildcard build/study/settings.json),--resume)
 	$(BIN)/python -m tests.study_page

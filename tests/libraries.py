@@ -6,14 +6,14 @@ are enough.
 
 from __future__ import annotations
 
-import torch
+from torch.library import Library
 
 __all__ = ["timm", "transformers"]
 
 try:
     import torchvision
 except RuntimeError:
-    _OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
+    _OPERATORS = Library("torchvision", "FRAGMENT")
     for _name in ("nms", "qnms"):
         _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import torchvision  # noqa: F401

@@ -35,7 +35,7 @@ BUDGETS = {"autoformer-nano": 20_000, "pit-nano": 20_000}
 FRESH = (1000, 1001)
 """Seeds of the trainings; the benchmark's are 0, 1 and 2."""
 
-COUNTED = {"params": "params", "flops": "flops"}
+COUNTED = ("params", "flops")
 RANDOM = "random"
 
 
@@ -78,7 +78,8 @@ def chosen(home: Path, bench: str, seeds: int, evaluations: int, scored: int) ->
         proxy = continued(home / f"discover-{seed}", "best.json", "discover", *asked)
         expressions.append(proxy["expression"])
         for space, budget in BUDGETS.items():
-            for method, judge in {"discovered": str(home / f"discover-{seed}" / "best.json"), **COUNTED}.items():
+            for method in ("discovered", *COUNTED):
+                judge = method if method in COUNTED else str(home / f"discover-{seed}" / "best.json")
                 asked = (
                     "--space",
                     space,

@@ -42,14 +42,14 @@ class Source:
 
     Attributes:
         text: as the user wrote it.
-        library: ``timm`` or ``hf``.
+        kind: ``timm`` or ``hf``.
         name: of the model; for ``hf`` a folder, a JSON file, a model type or a name on the hub.
         options: keyword arguments, or fields of the configuration, that replace the library's own.
         download: whether a configuration may be fetched from the hub.
     """
 
     text: str
-    library: str
+    kind: str
     name: str
     options: tuple[tuple[str, Any], ...] = ()
     download: bool = False
@@ -61,7 +61,7 @@ class Source:
             InputError: it does not know the model or an option, or the model would have to be downloaded.
             MissingError: the library cannot be imported, or the hub not be reached.
         """
-        if self.library == "timm":
+        if self.kind == "timm":
             self._timm()
         else:
             self._configuration()
@@ -72,7 +72,7 @@ class Source:
         Raises:
             InputError: as `check`, or the library refuses to build the model with these options.
         """
-        timm = self._timm() if self.library == "timm" else None
+        timm = self._timm() if self.kind == "timm" else None
         config = None if timm else self._configuration()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -182,9 +182,9 @@ def parse_source(text: str, download: bool = False) -> Source:
     Raises:
         InputError: it is not of this form.
     """
-    library, _, rest = text.partition(":")
+    kind, _, rest = text.partition(":")
     name, mark, query = rest.partition("?")
-    if f"{library}:" not in PREFIXES or not name:
+    if f"{kind}:" not in PREFIXES or not name:
         raise InputError(f"{clipped(text)!r} names no model; expected {PREFIXES[0]}NAME or {PREFIXES[1]}CONFIG")
     pairs = parse_qsl(query, keep_blank_values=True)
     if (mark and not pairs) or any(not option.isidentifier() for option, _ in pairs):
@@ -192,7 +192,7 @@ def parse_source(text: str, download: bool = False) -> Source:
             f"{clipped(text)!r}: expected options like ?depth=6&num_heads=3 behind the name, found {clipped(query)!r}"
         )
     options: Mapping[str, Any] = {option: _literal(value) for option, value in pairs}
-    return Source(text, library, name, tuple(options.items()), download)
+    return Source(text, kind, name, tuple(options.items()), download)
 
 
 def _literal(text: str) -> Any:

@@ -189,7 +189,7 @@ def growth(home: Path, counts: list[int], steps: list[int], quick: bool) -> None
             screen = take_samples(part.networks, TERMINALS, SETTINGS, home / SAMPLES, workers)
             spent += time.perf_counter() - started
             judge = Judge([part], [screen], Fitness([part]), orient=True, threads=WORKERS)
-            judge(some[:20])  # opens the samples; what others of them are needed for is read, and halved, as they come
+            judge(some[:20])  # opens the samples; a statistic of them is read when first asked for
             started = time.perf_counter()
             judge(some[20:])
             judging = (time.perf_counter() - started) * 500 / 480
