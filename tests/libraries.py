@@ -6,14 +6,14 @@ are enough.
 
 from __future__ import annotations
 
-from torch.library import Library
+from torch import library
 
 __all__ = ["timm", "transformers"]
 
 try:
     import torchvision
 except RuntimeError:
-    _OPERATORS = Library("torchvision", "FRAGMENT")
+    _OPERATORS = library.Library("torchvision", "FRAGMENT")
     for _name in ("nms", "qnms"):
         _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     import torchvision  # noqa: F401
