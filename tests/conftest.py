@@ -18,7 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # Derandomised and without deadlines: a run fails for what the code does, not for its luck or a busy machine.
 settings.register_profile("autoprox", derandomize=True, deadline=None, database=None, max_examples=30)
 settings.register_profile(
-    "fuzz", derandomize=False, deadline=None, database=None, max_examples=1000, print_blob=True
+    "fuzz", derandomize=False, deadline=None, database=None, max_examples=5000, print_blob=True
 )  # of make fuzz
 settings.load_profile("autoprox")
 

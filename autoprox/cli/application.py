@@ -32,6 +32,7 @@ from autoprox.measuring.workers import Notice
 __all__ = ["app", "main", "run", "spread"]
 
 INTERRUPTED = 130
+_LONGEST = 300  # letters of a word that is shown whole
 
 app = typer.Typer(
     name="autoprox",
@@ -202,7 +203,9 @@ def _fail(text: str, code: int) -> int:
 
 
 def _say(text: str) -> None:
-    typer.echo(f"autoprox: {' '.join(text.split())}", err=True)
+    """One line, in which whatever was typed or found is short enough to be read."""
+    words = [word if len(word) <= _LONGEST else f"{word[:200]}…{word[-80:]}" for word in text.split()]
+    typer.echo(f"autoprox: {' '.join(words)}", err=True)
 
 
 def _usage(error: Exception) -> str:
