@@ -87,7 +87,7 @@ def test_a_wrong_proxy_is_named(expression: str, message: str, table: str, tmp_p
     ("arguments", "code", "message"),
     [
         (["nope"], 2, "No such command 'nope'"),
-        (["x" * 100_000], 2, f"No such command '{'x' * 199}…{'x' * 79}'"),
+        (["x" * 100_000], 2, f"No such command '{'x' * 199}…{'x' * 78}'; see 'autoprox --help'"),
         (["rank"], 2, "Missing option '--proxy'"),
         (["rank", "--proxy", "params", "--nope"], 2, "No such option"),
         (["rank", "--proxy", "params", "--split", "half"], 2, "'half' is not one of 'all', 'test'"),
