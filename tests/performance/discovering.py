@@ -179,7 +179,7 @@ def screening(home: Path, networks: int, count: int, quick: bool) -> None:
 def growth(home: Path, counts: list[int], steps: list[int], quick: bool) -> None:
     """Time with the number of networks (captured in one go, so that each row holds the ones before) and of candidates."""
     whole = group(counts[-1])
-    some = candidates(500)
+    some = candidates(1000)
     rows = []
     with Workers(WORKERS) as workers:
         spent = 0.0
@@ -189,13 +189,16 @@ def growth(home: Path, counts: list[int], steps: list[int], quick: bool) -> None
             screen = take_samples(part.networks, TERMINALS, SETTINGS, home / SAMPLES, workers)
             spent += time.perf_counter() - started
             judge = Judge([part], [screen], Fitness([part]), orient=True, threads=WORKERS)
-            judge(some[:20])  # opens the samples; a statistic of them is read when first asked for
-            started = time.perf_counter()
-            judge(some[20:])
-            judging = (time.perf_counter() - started) * 500 / 480
+            times = [time.perf_counter()]
+            for half in (some[:500], some[500:]):
+                judge(half)
+                times.append(time.perf_counter())
+            first, then = np.diff(times)
             size = sum(path.stat().st_size for path in (home / SAMPLES).rglob("*.safetensors")) / 1e6
-            rows.append([float(count), spent, judging, size])
-            say(f"{count} networks: {spent:.1f} s of capture, {judging:.2f} s of judging 500 candidates")
+            rows.append([float(count), spent, float(first), float(then), size])
+            say(
+                f"{count} networks: {spent:.1f} s of capture; 500 candidates in {first:.2f} s, 500 others in {then:.2f} s"
+            )
     part = whole.take(range(min(60, counts[-1])))
     with Workers(1) as workers:
         screen = take_samples(part.networks, TERMINALS, SETTINGS, home / SAMPLES, workers)

@@ -139,7 +139,8 @@ TABLES = {
         (
             "networks",
             "capture, seconds (2 workers)",
-            "500 candidates judged, samples read for the first time, seconds",
+            "samples read and 500 candidates judged, seconds",
+            "500 others judged, seconds",
             "samples, MB",
         ),
     ),
@@ -184,5 +185,5 @@ def page() -> None:
     for name, (title, heads) in TABLES.items():
         if name in record:
             lines += ["", f"## {title}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-            lines += [f"| {' | '.join(f'{value:,.6g}' for value in row)} |" for row in record[name]]
+            lines += [f"| {' | '.join(map(number, row))} |" for row in record[name]]
     write_text(PAGE, "\n".join(lines) + "\n")
