@@ -234,6 +234,8 @@ def test_an_explanation_is_that_of_the_command(capsys: Captured) -> None:
         (lambda: autoprox.search("snip", space="pit-nono"), InputError, "did you mean 'pit-nano'"),
         (lambda: autoprox.search("snip", preset="tf"), InputError, "there is no preset 'tf'; choose one of tf-tas"),
         (lambda: autoprox.rank("snipp"), InputError, "did you mean snip"),
+        (lambda: autoprox.rank("snip", seed=-1), InputError, "the seed is -1; expected 0 or more"),
+        (lambda: autoprox.discover(seed=-1), InputError, "the seed is -1; expected 0 or more"),
         (lambda: autoprox.rank("snip", split="train"), InputError, "expected one of all, test"),
         (lambda: autoprox.discover(datasets="cifar100"), MissingError, "bench add vit-bench-101"),
         (lambda: autoprox.discover(fitness="most"), InputError, "there is no fitness 'most'"),

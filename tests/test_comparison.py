@@ -13,11 +13,11 @@ from scipy.stats import kendalltau
 
 from autoprox.errors import InputError
 from autoprox.measuring.capture import CaptureSettings
-from autoprox.measuring.workers import Workers
+from autoprox.measuring.workers import Notice, Workers
 from autoprox.proxies.known import BASELINES
-from autoprox.proxies.proxy import resolve_proxy
+from autoprox.proxies.proxy import Proxy, resolve_proxy
 from autoprox.ranking.comparison import compare
-from autoprox.ranking.problem import Group, gather, numbers_of
+from autoprox.ranking.problem import Group, digest, gather, numbers_of
 from autoprox.spaces import get_space
 from benchdata import Benchmark, Row, load_benchmark
 
@@ -104,6 +104,41 @@ def test_test_split_is_the_test_part(tmp_path: Path) -> None:
     test = ground.part("test")
     assert rows[0]["n"] == len(test.networks) == 8
     assert rows[0]["kendall"] == pytest.approx(kendalltau(test.numbers["params"], test.labels["small"]).statistic)
+
+
+def test_what_a_proxy_was_found_on_is_no_test_for_any(tmp_path: Path) -> None:
+    """As where a table has grown, so that another part of it is test now."""
+    grown = group(20)
+    seen = [*grown.part("discovery").networks, *grown.part("test").networks[:3]]
+    found = Proxy(resolve_proxy("width").expression, "best.json", {}, {"seen": {"pit-tiny": [*map(digest, seen)]}})
+    expected = "3 of the 8 test architectures of pit-tiny are left out, since best.json was found on them"
+    with Workers(1) as workers, pytest.warns(Notice, match=expected):
+        rows = compare([grown], [found], SETTINGS, tmp_path / "memo", workers, split="test", resamples=20).rows
+    assert {row["n"] for row in rows} == {5}
+    with Workers(1) as workers:
+        rows = compare([grown], [found], SETTINGS, tmp_path / "memo", workers, resamples=20).rows
+    assert rows[0]["n"] == 20
+
+
+@pytest.mark.parametrize("seen", [None, 3, {"pit-tiny": 3}, {"pit-tiny": [3, None]}])
+def test_a_record_of_what_was_seen_that_is_damaged_is_none(seen: object) -> None:
+    assert Proxy(resolve_proxy("width").expression, provenance={"seen": seen}).seen("pit-tiny") == frozenset()
+
+
+def test_proxies_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    one, two = (resolve_proxy(text).expression for text in ("params / depth", "flops / depth"))
+    given = [
+        Proxy(one, "best.json"),
+        Proxy(two, "best.json"),
+        Proxy(two, "best.json"),
+        Proxy(one),
+        Proxy(two, "params"),
+    ]
+    with Workers(1) as workers:
+        rows = compare([group()], given, SETTINGS, tmp_path / "memo", workers, resamples=20).rows
+    assert list(dict.fromkeys(row["proxy"] for row in rows)) == [
+        "best.json", "best.json: flops / depth", "params / depth", "params", "params: params", "flops", "depth"
+    ]  # fmt: skip
 
 
 def test_an_unusable_score_is_a_row_with_its_reason(tmp_path: Path) -> None:

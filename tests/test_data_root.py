@@ -19,7 +19,7 @@ from PIL import Image
 from autoprox.cli import run
 from autoprox.measuring.capture import _batch
 from autoprox.spaces import get_space
-from tests.image_files import write_chaoyang, write_cifar100, write_flowers
+from tests.image_files import write_chaoyang, write_cifar100, write_classes, write_flowers
 
 Captured = pytest.CaptureFixture[str]
 PROJECT = Path(__file__).parent.parent
@@ -145,6 +145,31 @@ def test_changed_images_are_measured_anew(root: Path, here: Path, capsys: Captur
     assert {dataset for dataset, *_ in now - settings} == {"chaoyang"}
     assert settings < now
     assert more == numbers + 4  # those of the other data set stay
+
+
+def test_a_search_goes_on_with_the_images_it_began_with(here: Path, capsys: Captured) -> None:
+    write_classes(here / "own", {"a": 4, "b": 4})
+    asked = [
+        "search",
+        "--proxy",
+        "params",
+        "--evaluations",
+        "20",
+        "--dataset",
+        "./own",
+        "--batch-size",
+        "4",
+        "--run-dir",
+        "run",
+    ]
+    assert run([*asked, "--space", "pit-tiny"]) == 0
+    assert run(["search", "--resume", "--run-dir", "run"]) == 0
+    capsys.readouterr()
+    for image in (here / "own").rglob("*.png"):
+        Image.new("RGB", (32, 32), (99, 0, 99)).save(image)
+    _batch.cache_clear()
+    assert run(["search", "--resume", "--run-dir", "run"]) == 2
+    assert "has images = " in capsys.readouterr().err
 
 
 def test_weights_are_measured_once_for_all_data_sets(root: Path, here: Path, capsys: Captured) -> None:

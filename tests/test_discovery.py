@@ -238,11 +238,13 @@ def test_too_few_architectures(home: Path, tmp_path: Path) -> None:
         discover([small_group(9)], SETTINGS, run_dir=tmp_path / "run", home=home, workers=Workers(1))
 
 
-@pytest.mark.parametrize("value", [70.0, float("nan")])
-def test_labels_that_nothing_can_rank(home: Path, tmp_path: Path, value: float) -> None:
+@pytest.mark.parametrize(("value", "few"), [(70.0, 0), (float("nan"), 0), (float("nan"), 2)])
+def test_labels_that_nothing_can_rank(home: Path, tmp_path: Path, value: float, few: int) -> None:
     group = small_group()
     flat = replace(group, labels={**group.labels, "flowers": np.full(len(group.networks), value)})
-    with pytest.raises(InputError, match="all labels of pit-tiny on flowers are the same or missing"):
+    test = [group.networks.index(network) for network in group.part("test").networks]
+    flat.labels["flowers"][test[:few]] = [71, 72][:few]
+    with pytest.raises(InputError, match="the labels of pit-tiny on flowers are all the same or fewer than 3"):
         discover([flat], SETTINGS, run_dir=tmp_path / "run", home=home, workers=Workers(1))
     assert not (tmp_path / "run").exists()
 

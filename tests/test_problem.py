@@ -1,6 +1,7 @@
 """Groups and their split: fixed by the architectures alone; tables that do not fit together are refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -138,6 +139,16 @@ def test_tables_of_one_space_are_joined():
     (group,) = gather([table(rows[:4]), table(rows[4:], "other")])
     assert len(group.networks) == 10
     assert group.labels["cifar100"].tolist() == pytest.approx([50 + i / 10 for i in range(10)])
+
+
+def test_labels_of_several_kinds_are_not_joined_and_each_table_counts_for_what_it_has():
+    rows = make_rows(PIT, 10, cifar100_kd=50)
+    others = [replace(row, accuracy={("cifar100", "base"): 40.0 + i}) for i, row in enumerate(rows[5:])]
+    with pytest.raises(InputError, match="pit-tiny on cifar100 are of several kinds in the given tables, base and kd"):
+        gather([table(rows[:5]), table(others, "other", "base")])
+    elsewhere = [replace(row, accuracy={("flowers", "base"): 40.0 + i}) for i, row in enumerate(rows[5:])]
+    (group,) = gather([table(rows[:5]), table(elsewhere, "other", "base", ("flowers",))])
+    assert group.label_kinds == {"cifar100": "kd", "flowers": "base"}
 
 
 def test_an_architecture_in_two_tables_is_refused():

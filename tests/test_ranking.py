@@ -280,3 +280,7 @@ def test_groups_of_one_space_share_their_resamples():
     apart = ranking.joint_agreement([(x, {"a": x + a}, z), (x, {"b": x + b}, z)], spaces=["s", "s"], resamples=200)
     assert apart == together
     assert ranking.joint_agreement([(x, {"a": x + a}, z), (x, {"b": x + b}, z)], resamples=200).n == 60
+    a[:4] = b[-3:] = np.nan  # an architecture without one of the labels is drawn as often for the other
+    together = ranking.joint_agreement([(x, {"a": x + a, "b": x + b}, z)], resamples=200)
+    apart = ranking.joint_agreement([(x, {"a": x + a}, z), (x, {"b": x + b}, z)], spaces=["s", "s"], resamples=200)
+    assert apart == together

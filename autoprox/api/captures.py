@@ -44,6 +44,9 @@ def capture_settings(
     from autoprox.measuring.images import classes_of
     from autoprox.measuring.tokens import text_file
 
+    for what, number, least in (("batch size", batch_size, 1), ("seed", seed, 0)):
+        if number < least:
+            raise InputError(f"the {what} is {number}; expected {least} or more")
     if getattr(workers, "local", True):
         check_device(device)
     if augment and data_root is None and dataset is None:

@@ -103,10 +103,9 @@ def score(
     from autoprox.measuring.store import FeatureStore
     from autoprox.models.comparing import score_models
     from autoprox.proxies.evaluation import Invalid
+    from autoprox.proxies.proxy import named
 
-    judges = {
-        judge.label or judge.text: judge for judge in map(proxy_of, proxy if isinstance(proxy, list) else [proxy])
-    }
+    judges = named(map(proxy_of, proxy if isinstance(proxy, list) else [proxy]))
     given = model if isinstance(model, list) else [model]
     if not judges or not given:
         raise InputError("score needs a model and a proxy; an empty list was given")

@@ -22,7 +22,7 @@ from autoprox.measuring.screening import SAMPLES, Screen, take_samples
 from autoprox.measuring.store import MEMO, FeatureStore
 from autoprox.measuring.workers import Notice, Progress, Workers
 from autoprox.proxies.evaluation import Invalid, Scores
-from autoprox.ranking.problem import LEAST_IN_PART, Group
+from autoprox.ranking.problem import LEAST_IN_PART, Group, tells
 
 __all__ = ["Field", "Laboratory", "PostponedError", "fields_of", "remaining"]
 
@@ -54,8 +54,7 @@ def remaining(group: Group, lost: Mapping[Network, str]) -> Group:
     if not count:
         return group
     left = group.take(rows)
-    alike = any(len(set(column[np.isfinite(column)])) < 2 for column in left.labels.values())
-    if alike or len(rows) < LEAST_IN_PART:
+    if len(rows) < LEAST_IN_PART or not all(map(tells, left.labels.values())):
         reason = next(lost[network] for network in group.networks if network in lost)
         raise MissingError(
             f"{count} of the {len(group.networks)} architectures of {group.space} in one part of the split could not be "

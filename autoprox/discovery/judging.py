@@ -43,8 +43,8 @@ class Verdict:
 
     @property
     def signature(self) -> tuple[float, ...]:
-        """Equal for candidates that rank alike."""
-        return tuple(round(tau, 9) for tau in self.taus)
+        """Equal for candidates that rank alike; those of one τ may still know more or less beyond size."""
+        return tuple(round(number, 9) for number in (self.value or 0.0, *self.taus))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -66,8 +66,8 @@ class Judge:
     Args:
         groups: the architectures to judge on, one group a space.
         screens: for each group one screen a (space, data set) needs: data sets that share a batch share a screen.
-        fitness: joint fitness on these groups.
-        orient: judge a candidate that ranks the wrong way round by its negative.
+        fitness: joint fitness on these groups. A candidate is judged by its negative where that is fitter, or as fit and
+            ranks the right way round.
         verdicts: what is known already, to which new ones are added.
     """
 
@@ -76,12 +76,10 @@ class Judge:
         groups: Sequence[Group],
         screens: Sequence[Screen],
         fitness: Fitness,
-        orient: bool,
         threads: int = 1,
         verdicts: dict[str, Verdict] | None = None,
     ) -> None:
-        self._groups, self._screens, self._fitness = groups, screens, fitness
-        self._orient, self._threads = orient, threads
+        self._groups, self._screens, self._fitness, self._threads = groups, screens, fitness, threads
         self.verdicts = {} if verdicts is None else verdicts
 
     def known(self, expression: Expression) -> Verdict | None:
@@ -91,7 +89,7 @@ class Judge:
     def _key(self, expression: Expression) -> Expression:
         """What is judged in its place: exp and the like rank the same but saturate; the sign is found out here."""
         key = ranking_key(expression)
-        return ranking_key(key.args[0]) if self._orient and key.head == "neg" else key
+        return ranking_key(key.args[0]) if key.head == "neg" else key
 
     def __call__(self, expressions: Sequence[Expression]) -> list[Verdict]:
         """Judge canonical expressions; those that rank alike by construction get one verdict."""
@@ -147,9 +145,10 @@ class Judge:
         if isinstance(scores, str):
             return Verdict(expression, None, reason=scores)
         value, taus = self._fitness.joint(scores)
-        if self._orient and value < 0:
-            expression = canonical(Expression("neg", (expression,)))
-            value, taus = self._fitness.joint([-column for column in scores])
+        if value < 0 or taus.sum() < 0:
+            other, reverse = self._fitness.joint([-column for column in scores])
+            if (other, reverse.sum()) > (value, taus.sum()):
+                expression, value, taus = canonical(Expression("neg", (expression,))), other, reverse
         if not np.isfinite(value):
             return Verdict(expression, None, reason="a rank correlation is undefined")
         return Verdict(expression, float(value), tuple(map(float, taus)))

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autoprox.discovery.engines import AutoProxEngine, Engine, ParetoEngine, RandomEngine, best_of, pareto_front
 from autoprox.discovery.fields import Field, Laboratory, fields_of
 from autoprox.discovery.finalists import NO_SCORE_ADVICE, NoScoreError, exact_finalists, exact_front
@@ -29,7 +27,7 @@ from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.proxy import Proxy, load_proxy
 from autoprox.ranking.ceiling import ceilings_of
 from autoprox.ranking.fitness import Fitness
-from autoprox.ranking.problem import LEAST_IN_PART, PARTS, Group, dealt_anew, split_hash
+from autoprox.ranking.problem import LEAST_IN_PART, LEAST_LABELS, PARTS, Group, dealt_anew, digest, split_hash, tells
 from autoprox.run_folder import RunFolder
 from autoprox.versions import versions
 from benchdata import Benchmark
@@ -149,10 +147,10 @@ def _check(groups: Sequence[Group], parts: Sequence[str]) -> None:
 
 def _check_labels(group: Group, where: str) -> None:
     for dataset, column in group.labels.items():
-        if len(set(column[np.isfinite(column)])) < 2:
+        if not tells(column):
             raise InputError(
-                f"all labels of {group.space} on {dataset} are the same or missing {where}, so nothing can rank them; "
-                "leave the data set out with --datasets"
+                f"the labels of {group.space} on {dataset} are all the same or fewer than {LEAST_LABELS} {where}, so nothing can "
+                "rank them; leave the data set out with --datasets"
             )
 
 
@@ -265,9 +263,7 @@ class _Run:
             [field.part("discovery") for field in self.fields], self.settings.words
         )
         self.fitness = Fitness([field.group for field in fields], self.settings.fitness)
-        orient = self.settings.fitness != "mean-abs"
-        groups = [field.group for field in fields]
-        return Judge(groups, screens, self.fitness, orient, self.workers.threads, verdicts)
+        return Judge([field.group for field in fields], screens, self.fitness, self.workers.threads, verdicts)
 
     def _engine(self, judge: Judge) -> Engine:
         rng = random.Random(self.settings.seed)
@@ -379,6 +375,7 @@ class _Run:
             "likeness": found.likeness,
             "front": summary["front"],
             "null": self.settings.null,
+            "seen": {f.group.space: sorted(map(digest, f.group.part(*_SEEN).networks)) for f in self.fields},
             "versions": versions(),
             "seconds": round(self._seconds(), 1),
         }

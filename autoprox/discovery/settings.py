@@ -63,9 +63,13 @@ class DiscoverySettings:
                 f"the vocabulary {self.vocabulary} belongs to the preset pareto, and the preset is {self.preset}, whose "
                 "inputs are those of core; choose --preset pareto, or leave --vocabulary out"
             )
-        for name, number in (("evaluations", self.evaluations), ("batch size", self.capture.batch_size)):
-            if number < 1:
-                raise InputError(f"the number of {name} is {number}; expected 1 or more")
+        for what, number, least in (
+            ("number of evaluations", self.evaluations, 1),
+            ("batch size", self.capture.batch_size, 1),
+            ("seed", self.seed, 0),
+        ):
+            if number < least:
+                raise InputError(f"the {what} is {number}; expected {least} or more")
 
     def to_json(self) -> dict[str, Any]:
         record = {**asdict(self), "capture": self.capture.to_json()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -16,7 +17,7 @@ from autoprox.language.text import parse_proxy, to_text
 from autoprox.proxies.known import KNOWN_PROXIES
 from primitives.statistics import ARCHITECTURE_NUMBERS
 
-__all__ = ["FORMAT", "VERSION", "Proxy", "load_proxy", "resolve_proxy", "save_proxy"]
+__all__ = ["FORMAT", "VERSION", "Proxy", "load_proxy", "named", "resolve_proxy", "save_proxy"]
 
 FORMAT = "autoprox-proxy"
 VERSION = 1
@@ -69,6 +70,12 @@ class Proxy:
             if isinstance(row, dict)
         ]
 
+    def seen(self, space: str) -> frozenset[str]:
+        """The architectures of a space that it was found on, as `autoprox.ranking.problem.digest` names them."""
+        of_spaces = self.provenance.get("seen")
+        found = of_spaces.get(space) if isinstance(of_spaces, dict) else None
+        return frozenset(name for name in found if isinstance(name, str)) if isinstance(found, list) else frozenset()
+
     def __repr__(self) -> str:
         figures = self.headline().get("joint, mean on test", {})
         tau, bounds = figures.get("kendall"), figures.get("kendall_ci")
@@ -101,6 +108,17 @@ class Proxy:
 
 
 _HEADLINE = ("n", "kendall", "kendall_ci", "difference", "difference_ci", "partial_kendall")
+
+
+def named(proxies: Iterable[Proxy]) -> dict[str, Proxy]:
+    """Each proxy once, by its label; by its expression where it has none, and by both where another has that label."""
+    found: dict[str, Proxy] = {}
+    for proxy in proxies:
+        name = proxy.label or proxy.text
+        if name in found and found[name].expression != proxy.expression:
+            name = f"{name}: {proxy.text}"
+        found.setdefault(name, proxy)
+    return found
 
 
 def save_proxy(path: Path, proxy: Proxy) -> None:

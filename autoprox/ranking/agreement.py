@@ -126,7 +126,7 @@ class LabelRow:
     space: str
     dataset: str
     kept: NDArray[np.bool_]
-    """(networks,) the architectures of the group that have a label on some data set; the rest counts these alone."""
+    """(networks,) the architectures that have a label on some data set of the space; the rest counts these alone."""
     accuracy: Floats
     """(kept,) in percent; where it is missing, some value of weight 0."""
     bands: int | None
@@ -167,19 +167,27 @@ def resampled_rows(
     order = list(spaces)
     if not any(labels for labels, _ in groups):
         raise InputError("no data set to compute correlations on; expected at least one space with one data set")
-    for number, (space, (labels, params)) in enumerate(zip(order, groups, strict=True)):
+    whole = []
+    somewhere: dict[
+        str, NDArray[np.bool_]
+    ] = {}  # of each space, the architectures that have a label in one of its groups
+    for space, (labels, params) in zip(order, groups, strict=True):
         sizes = checked("parameter count", params, params)
         columns = {dataset: _labels_of(dataset, row, sizes) for dataset, row in labels.items()}
+        whole.append((sizes, columns))
+        for row in columns.values():
+            somewhere[space] = somewhere.get(space, False) | ~np.isnan(row)
+    for number, (space, (sizes, columns)) in enumerate(zip(order, whole, strict=True)):
         if not columns:
             continue
-        present = ~np.isnan(np.stack(list(columns.values())))
-        kept: NDArray[np.bool_] = np.any(present, axis=0)
+        kept = somewhere[space]
         n = int(kept.sum())
         weights = np.vstack([np.ones(n), bootstrap((seed, order.index(space)), n, resamples)])
         of_sizes = Variable(sizes[kept])
         band = bands_of(sizes[kept], bands) if bands else None
         count = None if band is None else int(band.max()) + 1
-        for (dataset, row), there in zip(columns.items(), present[:, kept], strict=True):
+        for dataset, row in columns.items():
+            there = ~np.isnan(row[kept])
             accuracy = np.where(there, row[kept], np.nanmean(row))  # the filled-in value has weight 0
             drawn = weights if there.all() else weights * there
             target = Target(drawn, Variable(accuracy), of_sizes, band)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,14 +18,14 @@ from autoprox.measuring.losses import lost_among
 from autoprox.measuring.measure import measured_where_possible
 from autoprox.measuring.shards import Shard
 from autoprox.measuring.store import FeatureStore
-from autoprox.measuring.workers import Progress, Workers, silent
+from autoprox.measuring.workers import Notice, Progress, Workers, silent
 from autoprox.proxies.evaluation import Invalid, Population
 from autoprox.proxies.known import BASELINES
-from autoprox.proxies.proxy import Proxy, resolve_proxy
+from autoprox.proxies.proxy import Proxy, named, resolve_proxy
 from autoprox.ranking.agreement import agreement
 from autoprox.ranking.assessment import Assessor
 from autoprox.ranking.evidence import Evidence
-from autoprox.ranking.problem import Group
+from autoprox.ranking.problem import LEAST_LABELS, Group
 
 __all__ = [
     "SPLITS",
@@ -38,7 +39,6 @@ __all__ = [
 ]
 
 SPLITS = ("all", "test")
-_LEAST = 3  # labels that rank statistics need
 _FIGURES = ("kendall", "kendall_ci", "spearman", "pearson", "partial_kendall", "partial_kendall_ci", "kendall_params")
 
 Row: TypeAlias = dict[str, Any]
@@ -63,9 +63,9 @@ class Comparison:
 
 
 def with_baselines(proxies: Sequence[Proxy]) -> list[Proxy]:
-    """The proxies, each once, and after them the baselines that are not among them."""
-    every = {proxy.label: proxy for proxy in proxies}
-    return [*every.values(), *(resolve_proxy(name) for name in BASELINES if name not in every)]
+    """The proxies, each once and under a name of its own, and after them the baselines that are not among them."""
+    every = named([*proxies, *map(resolve_proxy, BASELINES)])
+    return [replace(proxy, label=name) for name, proxy in every.items()]
 
 
 def compare(
@@ -94,7 +94,8 @@ def compare(
         settings: of the capture.
         memo: file of measured features; opened only if a proxy needs a network.
         workers: for the captures; not started if no proxy needs a network.
-        split: ``all`` architectures, or those of the ``test`` part.
+        split: ``all`` architectures, or those of the ``test`` part that none of the proxies was found on (a `Notice` says
+            how many others there are).
         seed, resamples: of the bootstrap behind the intervals.
         progress: told about the captures.
 
@@ -166,7 +167,23 @@ def _asked(
     asked = with_baselines(proxies)
     expressions = [canonical(proxy.expression) for proxy in asked]
     wanted = list(dict.fromkeys(feature for e in expressions for feature in features(e)))
-    return asked, expressions, wanted, [labelled(g.part("test") if split == "test" else g, split) for g in groups]
+    parts = groups if split == "all" else [_unseen(group.part("test"), asked) for group in groups]
+    return asked, expressions, wanted, [labelled(part, split) for part in parts]
+
+
+def _unseen(group: Group, proxies: Sequence[Proxy]) -> Group:
+    """Without what one of the proxies was found on: where a table has grown, or with another split, that may be test here."""
+    left = group
+    for proxy in proxies:
+        before, left = left, left.unless(proxy.seen(group.space))
+        if count := len(before.networks) - len(left.networks):
+            warnings.warn(
+                f"{count} of the {len(group.networks)} test architectures of {group.space} are left out, since {proxy.label} was "
+                "found on them",
+                Notice,
+                stacklevel=2,
+            )
+    return left
 
 
 def labelled(group: Group, split: str) -> Group:
@@ -177,9 +194,9 @@ def labelled(group: Group, split: str) -> Group:
     """
     present = np.isfinite(np.stack(list(group.labels.values())))
     for dataset, there in zip(group.labels, present, strict=True):
-        if (count := int(there.sum())) < _LEAST:
+        if (count := int(there.sum())) < LEAST_LABELS:
             raise InputError(
-                f"{count} architectures of {group.space} ({split}) have a label on {dataset}; at least {_LEAST} needed"
+                f"{count} architectures of {group.space} ({split}) have a label on {dataset}; at least {LEAST_LABELS} needed"
             )
     return group.take(np.flatnonzero(present.any(axis=0)).tolist())
 
@@ -244,12 +261,12 @@ def _values(
 
 def _check_left(group: Group, left: Group, lost: Mapping[Network, str]) -> None:
     for dataset, column in left.labels.items():
-        if (count := int(np.isfinite(column).sum())) < _LEAST:
+        if (count := int(np.isfinite(column).sum())) < LEAST_LABELS:
             reason = next(lost[network] for network in group.networks if network in lost)
             raise MissingError(
                 f"{count} of the {len(group.networks)} architectures of {group.space} with a label on {dataset} are left, since "
-                f"the others could not be measured ({reason}); at least {_LEAST} needed: give the machine more memory, or use "
-                "fewer --workers or a smaller --batch-size"
+                f"the others could not be measured ({reason}); at least {LEAST_LABELS} needed: give the machine more memory, or "
+                "use fewer --workers or a smaller --batch-size"
             )
 
 

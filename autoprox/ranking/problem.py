@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +20,16 @@ from primitives.statistics import ARCHITECTURE_NUMBERS
 __all__ = [
     "FRACTIONS",
     "LEAST_IN_PART",
+    "LEAST_LABELS",
     "PARTS",
     "Group",
     "dealt_anew",
+    "digest",
     "gather",
     "numbers_of",
     "split_hash",
     "split_of",
+    "tells",
 ]
 
 PARTS = ("discovery", "selection", "test")
@@ -37,7 +40,16 @@ LEAST_IN_PART = (
     5  # architectures; chance alone moves a tau of 5 by .41 (one sd), so a result to rely on needs many more
 )
 
+LEAST_LABELS = 3
+"""Architectures with a label that rank statistics need."""
+
 Labels = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def tells(labels: Labels) -> bool:
+    """Whether labels (networks,), NaN where missing, are enough and differ, so that something can rank them."""
+    present = labels[np.isfinite(labels)]
+    return len(present) >= LEAST_LABELS and len(set(present)) > 1
 
 
 @dataclass(frozen=True)
@@ -84,6 +96,10 @@ class Group:
         parts = split_of(self.networks, salt=self.salt)
         return self.take([i for i, network in enumerate(self.networks) if parts[network] in names])
 
+    def unless(self, digests: Collection[str]) -> Group:
+        """The architectures whose `digest` is not among these."""
+        return self.take([i for i, network in enumerate(self.networks) if digest(network) not in digests])
+
     def population(self) -> Population:
         """The networks as a population without features yet."""
         return Population(self.numbers)
@@ -99,6 +115,11 @@ def dealt_anew(groups: Iterable[Group], seed: int) -> list[Group]:
     """Groups whose labels are shuffled, as a run on shuffled labels with this seed has them."""
     rng = np.random.default_rng(seed)
     return [group.shuffled(rng) for group in groups]
+
+
+def digest(network: Network) -> str:
+    """A short name of an architecture, for records of what a proxy was found on."""
+    return hashlib.sha256("|".join(network).encode()).hexdigest()[:12]
 
 
 def numbers_of(networks: Sequence[Network], classes: int | None = None) -> dict[str, list[float]]:
@@ -123,7 +144,7 @@ def gather(
     spaces: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
     label: str | None = None,
-    least: int = 3,
+    least: int = LEAST_LABELS,
 ) -> list[Group]:
     """Join benchmarks into one group a space.
 
@@ -166,7 +187,15 @@ def gather(
                     f"on {dataset} {present} of {len(rows)} {name} {having} a label {chosen[id(holding[0])]!r}; "
                     f"at least {least} are needed"
                 )
-            labels[dataset], kinds[dataset] = column, chosen[id(holding[0])]
+            several = sorted(
+                {chosen[id(table)] for (table, _), there in zip(rows, np.isfinite(column), strict=True) if there}
+            )
+            if len(several) > 1:
+                raise InputError(
+                    f"the labels of {name} on {dataset} are of several kinds in the given tables, {' and '.join(several)}; "
+                    "choose one with --labels"
+                )
+            labels[dataset], kinds[dataset] = column, several[0]
         if not labels:
             raise InputError(
                 f"no architecture of {name} has a label {label!r} on the data sets asked for; 'autoprox bench show' lists labels"

@@ -13,7 +13,7 @@ import numpy as np
 from autoprox.errors import InterruptedRunError
 from autoprox.language.expression import Expression
 from autoprox.language.text import to_text
-from autoprox.measuring.capture import Network
+from autoprox.measuring.capture import Network, batch_key
 from autoprox.measuring.losses import left_out
 from autoprox.measuring.store import FeatureStore
 from autoprox.measuring.workers import Progress, Workers, silent
@@ -196,7 +196,8 @@ def _identity(proxy: Expression, settings: SearchSettings) -> dict[str, Any]:
     """All that a resumed run must have in common with the one it continues."""
     record = settings.to_json()
     capture = {f"capture {name}": value for name, value in record.pop("capture").items()}
-    return {"proxy": to_text(proxy), **record, **capture, "batch": BATCH}
+    images = {} if settings.capture.dataset is None else {"images": batch_key(settings.capture)}
+    return {"proxy": to_text(proxy), **record, **capture, **images, "batch": BATCH}
 
 
 def _random_picks(

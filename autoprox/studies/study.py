@@ -15,7 +15,7 @@ from autoprox.discovery.finalists import NoScoreError
 from autoprox.discovery.run import check_truth, discover, discovered
 from autoprox.discovery.settings import Standing
 from autoprox.errors import InterruptedRunError
-from autoprox.files import read_json, write_json
+from autoprox.files import write_json
 from autoprox.language.expression import Expression
 from autoprox.language.text import to_text
 from autoprox.measuring.capture import CaptureSettings
@@ -34,7 +34,6 @@ __all__ = ["RESULT", "Cell", "Ground", "study"]
 RESULT = "study.json"
 """File of a finished study: its table."""
 
-_FAILED = "failed.json"
 _TOGETHER = 200  # expressions in one capture: their tensors are all in memory at once
 
 
@@ -185,8 +184,6 @@ def _run(
     there = discovered(trial.groups, settings, path, benchmarks, trial.testing)
     if there is not None:
         return there.expression
-    if (path / _FAILED).exists():
-        return str(read_json(path / _FAILED, "record of a discovery without a proxy")["reason"])
     try:
         return discover(
             trial.groups,
@@ -206,7 +203,6 @@ def _run(
     except InterruptedRunError:
         raise InterruptedRunError(f"stopped; continue with the same command and --resume --run-dir {run_dir}") from None
     except NoScoreError as error:
-        write_json(path / _FAILED, {"reason": str(error)})
         return str(error)
 
 

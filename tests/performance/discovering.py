@@ -145,7 +145,7 @@ def taus(
     with Workers(WORKERS) as workers, FeatureStore(home / MEMO) as store:
         rows = measured(part.networks, wanted, SETTINGS, store, workers)
     exact.add({feature: [row[feature] for row in rows] for feature in wanted})
-    guesses = Judge([part], [screen], Fitness([part]), orient=False, threads=WORKERS).scores(expressions)
+    guesses = Judge([part], [screen], Fitness([part]), threads=WORKERS).scores(expressions)
     pairs = [(e, exact.score(e, strict=True), guess) for e, guess in zip(expressions, guesses, strict=True)]
     true = [(e, truth, guess) for e, truth, guess in pairs if not isinstance(truth, Invalid)]
     judged = [
@@ -188,7 +188,7 @@ def growth(home: Path, counts: list[int], steps: list[int], quick: bool) -> None
             started = time.perf_counter()
             screen = take_samples(part.networks, TERMINALS, SETTINGS, home / SAMPLES, workers)
             spent += time.perf_counter() - started
-            judge = Judge([part], [screen], Fitness([part]), orient=True, threads=WORKERS)
+            judge = Judge([part], [screen], Fitness([part]), threads=WORKERS)
             times = [time.perf_counter()]
             for half in (some[:500], some[500:]):
                 judge(half)
@@ -202,7 +202,7 @@ def growth(home: Path, counts: list[int], steps: list[int], quick: bool) -> None
     part = whole.take(range(min(60, counts[-1])))
     with Workers(1) as workers:
         screen = take_samples(part.networks, TERMINALS, SETTINGS, home / SAMPLES, workers)
-    judge = Judge([part], [screen], Fitness([part]), orient=True, threads=WORKERS)
+    judge = Judge([part], [screen], Fitness([part]), threads=WORKERS)
     engine = ParetoEngine(random.Random(0), judge.known)
     table, distinct, spent = [], set[Expression](), 0.0
     for step in steps:
