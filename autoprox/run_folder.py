@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped, locked, read_json, remove_unfinished, write_json
 
-__all__ = ["SETTINGS", "RunFolder", "claimed", "discard", "new_folder", "newest_folder"]
+__all__ = ["SETTINGS", "RunFolder", "claimed", "discard", "kind_of", "new_folder", "newest_folder", "newest_of"]
 
 SETTINGS = "settings.json"
 _STATE, _JOURNAL, _LOCK = "state.json", "journal.jsonl", ".lock"
@@ -162,14 +162,30 @@ def new_folder(kind: str, root: Path = Path("runs")) -> Path:
             return path
 
 
+def kind_of(path: Path) -> str | None:
+    """The kind of run that a folder holds; None where it holds none, or its settings cannot be read."""
+    try:
+        record = json.loads((path / SETTINGS).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    found = re.fullmatch(r"autoprox-(\w+)-run", str(record.get("format"))) if isinstance(record, dict) else None
+    return found[1] if found else None
+
+
+def newest_of(kinds: Collection[str], root: Path = Path("runs")) -> Path | None:
+    """Of the runs of some kinds in a folder, whatever they are called, the one that was started last; None without any."""
+    started = [(path.stat().st_mtime_ns, path.parent) for path in root.glob(f"*/{SETTINGS}")]
+    return next((folder for _, folder in sorted(started, reverse=True) if kind_of(folder) in kinds), None)
+
+
 def newest_folder(kind: str, root: Path = Path("runs"), option: str = "--run-dir") -> Path:
-    """``runs/KIND-N`` with the highest number among those that hold a run; InputError where there is none."""
-    started = [number for number in _numbers(kind, root) if (root / f"{kind}-{number}" / SETTINGS).exists()]
-    if not started:
+    """The newest run of a kind; InputError where there is none."""
+    found = newest_of([kind], root)
+    if found is None:
         raise InputError(
-            f"there is no {root}/{kind}-N to resume; start a run without --resume, or name its folder with {option}"
+            f"there is no {kind} run in {root}/ to resume; start one without --resume, or name its folder with {option}"
         )
-    return root / f"{kind}-{max(started)}"
+    return found
 
 
 def _numbers(kind: str, root: Path) -> list[int]:

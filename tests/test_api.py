@@ -238,6 +238,7 @@ def test_an_explanation_is_that_of_the_command(capsys: Captured) -> None:
         (lambda: autoprox.discover(seed=-1), InputError, "the seed is -1; expected 0 or more"),
         (lambda: autoprox.rank("snip", split="train"), InputError, "expected one of all, test"),
         (lambda: autoprox.discover(datasets="cifar100"), MissingError, "bench add vit-bench-101"),
+        (lambda: autoprox.discover(bench="nope"), InputError, "unknown benchmark 'nope'"),
         (lambda: autoprox.discover(fitness="most"), InputError, "there is no fitness 'most'"),
         (lambda: autoprox.train("none.json", "digits"), InputError, r"none\.json"),
         (lambda: autoprox.score("none.json", "snip"), InputError, r"none\.json"),

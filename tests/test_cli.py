@@ -102,6 +102,8 @@ def test_a_wrong_proxy_is_named(expression: str, message: str, table: str, tmp_p
         (["rank", "--proxy", "params"], 3, "autoprox bench add vit-bench-101"),
         (["rank", "--proxy", "params", "--datasets", "cifar100"], 3, "there is no ground truth on this computer"),
         (["discover", "--bench", "own.csv"], 2, "discovery needs at least"),
+        (["discover", "--bench", "own.csv", "--structure", "graph"], 2, "the structure graph belongs to the preset auto-prox"),
+        (["rank", "--proxy", "params", "--bench", "own.csv", "--data-root", "absent"], 3, "there is no folder"),
         (["discover", "--bench", "own.csv", "--fitness", "best"], 2, "'best' is not one of"),
         (["discover", "--bench", "own.csv", "--out", "absent/best.json"], 3, "there is no folder absent"),
         (["discover", "--bench", "own.csv", "--resume"], 2, "to resume"),
@@ -338,3 +340,35 @@ def test_interruption_asks_first_and_insists_on_the_second(tmp_path: Path) -> No
     assert len(said) == 1
     assert f"--resume --run-dir {tmp_path}" in said[0]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_narrow_terminal_loses_no_column(table: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = shows(capsys, ["rank", "--proxy", "params", "--bench", table]).splitlines()
+    monkeypatch.setenv("COLUMNS", "50")
+    narrow = shows(capsys, ["rank", "--proxy", "params", "--bench", table]).splitlines()
+    assert "size τ" in narrow[0]
+    assert [line for line in narrow if "flowers" in line] == [line for line in wide if "flowers" in line]
+
+
+def test_a_run_of_another_command_is_named(capsys: Captured) -> None:
+    assert run(["search", "--proxy", "params", "--space", "pit-tiny", "--evaluations", "3", "--run-dir", "here"]) == 0
+    capsys.readouterr()
+    code, text = fails(capsys, ["discover", "--resume", "--run-dir", "here"])
+    assert code == 2
+    assert "here is the folder of a search run; expected one of a discover run" in text
+
+
+def test_resuming_without_a_folder_says_with_which_it_goes_on(capsys: Captured) -> None:
+    for name in ("runs/first", "runs/second"):
+        assert run(["search", "--proxy", "params", "--space", "pit-tiny", "--evaluations", "3", "--run-dir", name]) == 0
+    capsys.readouterr()
+    assert run(["search", "--resume", "--json"]) == 0
+    output = capsys.readouterr()
+    assert output.err == "autoprox: going on with runs/second\n"
+    assert json.loads(output.out)["run_dir"] == "runs/second"
+
+
+def test_a_search_that_random_picks_beat_says_so(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ["search", "--proxy", "width", "--space", "autoformer-sub", "--run-dir"]
+    assert "a random pick scores higher" in shows(capsys, [*asked, "few", "--evaluations", "1", "--seed", "1"])
+    assert "a random pick scores higher" not in shows(capsys, [*asked, "many", "--evaluations", "200"])

@@ -168,3 +168,23 @@ def test_tables_that_come_with_the_program_are_listed_as_embedded(tables: Path, 
     }
     (line,) = (line for line in printed(capsys, ["bench", "list"]).splitlines() if line.startswith("tiny"))
     assert line.split() == ["tiny", "embedded", "10", "pit-tiny", "digits,", "shapes"]
+
+
+def test_tables_that_nobody_named_are_not_joined(tables: Path, capsys: Captured) -> None:
+    rows = trained()
+    store(tables / "one", rows[:5])
+    store(tables / "two", rows[5:])
+    assert run(["rank", "--proxy", "params", "--datasets", "digits"]) == 2
+    said = "pit-tiny is in the tables one and two, whose accuracies need not compare; choose with --bench"
+    assert said in capsys.readouterr().err
+    named = ["--bench", str(tables / "one"), "--bench", str(tables / "two")]
+    assert run(["rank", "--proxy", "params", "--datasets", "digits", *named]) == 0
+
+
+def test_data_sets_that_a_table_does_not_count_by_default_are_pointed_out(tables: Path, capsys: Captured) -> None:
+    store(tables / "tiny", trained(), defects=("Shapes are drawn by hand.",))
+    assert run(["rank", "--proxy", "params", "--datasets", "shapes", "--json"]) == 0
+    said = "autoprox: tiny does not count shapes by default; 'autoprox bench show tiny' says why\n"
+    assert capsys.readouterr().err == said
+    assert run(["rank", "--proxy", "params"]) == 0
+    assert capsys.readouterr().err == ""

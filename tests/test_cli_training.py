@@ -314,6 +314,9 @@ def test_a_build_says_what_to_do_next(capsys: Captured) -> None:
     assert "autoprox bench show mine" in text
     assert "bench show own/table" in shows(capsys, [*arguments, "--name", "mine", "--out", "own/table"])
     assert load_benchmark("own/table").name == "mine"
+    code, text = fails(capsys, [*arguments, "--name", "mine"])
+    assert code == 2
+    assert "benchmarks/mine; choose another --name or --out, remove it, or go on with its build by --resume" in text
 
 
 def test_a_build_that_was_killed_twice_makes_the_same_table(capsys: Captured) -> None:

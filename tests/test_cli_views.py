@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 
 from autoprox.discovery import Standing
 from autoprox.discovery.evolution import WIDE
-from autoprox.report import discovery_tables, progress, rank_tables
+from autoprox.report import discovery_tables, discovery_view, progress, rank_tables, work_view
 from autoprox.report.language import language_tables, statistic_families
 from autoprox.report.live import LiveDiscovery, PlainDiscovery, standing_panel
 from autoprox.report.progress import Bar, PlainLines
@@ -225,3 +225,12 @@ def test_the_words_of_the_language_fit_few_lines(width: int, lines: int) -> None
     assert f"{len(STATISTICS)} statistics" in text
     assert re.search(r"core +layers groups +weight grad ones.grad *\n", text)
     assert re.search(r"wide adds +layers groups +hvp gate_grad logits.grad signed.grad *\n", text)
+
+
+def test_a_terminal_that_draws_nothing_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which rich takes for a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(work_view(), Bar)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(work_view(), PlainLines)
+    assert isinstance(discovery_view(), PlainDiscovery)

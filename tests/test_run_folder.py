@@ -139,11 +139,18 @@ def test_a_new_folder_counts_up_and_the_newest_holds_a_run(tmp_path: Path) -> No
     for name in ("discover-9", "discover-x", "search-12"):
         (tmp_path / name).mkdir()
     assert new_folder("discover", tmp_path).name == "discover-10"
-    with pytest.raises(InputError, match=r"no .*discover-N to resume"):  # they are empty: their runs never started
+    with pytest.raises(
+        InputError, match=r"there is no discover run in .* to resume"
+    ):  # they are empty: their runs never started
         newest_folder("discover", tmp_path)
     for name in ("discover-1", "discover-9"):
         RunFolder(tmp_path / name, "discover", {}, resume=False)
     assert newest_folder("discover", tmp_path).name == "discover-9"
+    RunFolder(tmp_path / "mine", "discover", {}, resume=False)
+    RunFolder(tmp_path / "other", "search", {}, resume=False)
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "settings.json").write_text("[[")
+    assert newest_folder("discover", tmp_path).name == "mine"
 
 
 def test_each_of_many_at_once_gets_a_new_folder_of_its_own(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoprox.errors import InputError, MissingError
+from autoprox.files import clipped
 
 if TYPE_CHECKING:
     from autoprox.measuring.capture import CaptureSettings
     from autoprox.measuring.workers import Workers
 
-__all__ = ["capture_settings", "memo", "result_kept"]
+__all__ = ["capture_settings", "image_root", "memo", "result_kept"]
 
 
 def capture_settings(
@@ -53,7 +54,7 @@ def capture_settings(
         raise InputError(
             "noise images cannot be augmented; name real ones with --data-root or --dataset, or leave --augment out"
         )
-    root = None if data_root is None else Path(data_root).expanduser().absolute()
+    root = None if data_root is None else image_root(data_root)
     if dataset is not None and is_path(dataset):
         before, folder = place_of(dataset)
         root, dataset = folder.parent, before + folder.name
@@ -70,6 +71,14 @@ def capture_settings(
     if dataset is not None:
         batch_key(settings)  # reads the images, so that what is absent is known at once
     return settings
+
+
+def image_root(folder: str | PathLike[str]) -> Path:
+    """The folder of images that a user has named, which some data sets need; MissingError where it is not there."""
+    root = Path(folder).expanduser().absolute()
+    if not root.is_dir():
+        raise MissingError(f"there is no folder {clipped(root)}; expected one with images of the data sets")
+    return root
 
 
 def memo() -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,11 @@ def ground_truth(
     from autoprox.ranking.problem import gather
 
     tables = chosen_benchmarks(bench, datasets)
-    groups = gather(tables, spaces or _spaces(tables, datasets), datasets, label)
+    chosen = list(spaces or _spaces(tables, datasets))
+    if not bench:
+        _check_one_each(tables, chosen)
+    groups = gather(tables, chosen, datasets, label)
+    _caution(tables, groups)
     for name in sorted({name for group in groups for name in group.labels}):
         if settings.data_root is not None:
             batch_key(settings_for(settings, name))
@@ -67,6 +72,41 @@ def listed(names: str | Sequence[str] | None) -> list[str] | None:
     if not all(every):
         raise InputError(f"{names!r} is not a list of names; expected one like cifar100,flowers, without empty names")
     return list(dict.fromkeys(every))
+
+
+def _check_one_each(tables: Sequence[Benchmark], spaces: Sequence[str]) -> None:
+    """InputError where tables that nobody named would be joined: accuracies of two recipes do not compare."""
+    for space in spaces:
+        holding = [table.name for table in tables if space in table.spaces]
+        if len(holding) > 1:
+            raise InputError(
+                f"{space} is in the tables {' and '.join(holding)}, whose accuracies need not compare; choose with --bench"
+            )
+
+
+def _caution(tables: Sequence[Benchmark], groups: Sequence[Group]) -> None:
+    used = {name for group in groups for name in group.labels}
+    for table in tables:
+        there = {name for space in table.spaces for name in table.datasets(space)}
+        if table.defects and (doubtful := sorted(used & there - set(table.default_datasets))):
+            warnings.warn(
+                f"{table.name} does not count {', '.join(doubtful)} by default; 'autoprox bench show {table.name}' says why",
+                Notice,
+                stacklevel=2,
+            )
+
+
+@contextmanager
+def _as_ours() -> Iterator[None]:
+    """Errors of tables as those of the package, which callers know."""
+    from benchdata import MissingTableError, TableError
+
+    try:
+        yield
+    except TableError as error:
+        raise InputError(str(error)) from None
+    except MissingTableError as error:
+        raise MissingError(str(error)) from None
 
 
 def _spaces(tables: Sequence[Benchmark], datasets: Sequence[str] | None) -> list[str]:
@@ -93,6 +133,7 @@ def _spaces(tables: Sequence[Benchmark], datasets: Sequence[str] | None) -> list
     return chosen
 
 
+@_as_ours()
 def chosen_benchmarks(bench: Sequence[str], datasets: Sequence[str] | None) -> list[Benchmark]:
     """The tables that were named; else those with any of the data sets; else the embedded one; else all installed."""
     from benchdata import KNOWN, find_benchmarks, load_benchmark

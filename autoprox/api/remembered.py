@@ -10,7 +10,7 @@ from typing import Any
 
 from autoprox.errors import AutoproxError, InputError, InterruptedRunError
 from autoprox.files import clipped, read_json, write_json
-from autoprox.run_folder import SETTINGS, claimed, discard, new_folder, newest_folder
+from autoprox.run_folder import SETTINGS, claimed, discard, kind_of, new_folder, newest_folder
 
 __all__ = ["changed", "recall", "recall_all", "remember", "running"]
 
@@ -41,6 +41,8 @@ def recall(
     folder = run_dir or newest_folder(kind, option=option)
     if not (folder / SETTINGS).exists():
         raise InputError(f"there is no run to resume in {folder}; start one without --resume")
+    if (found := kind_of(folder)) not in (kind, None):
+        raise InputError(f"{clipped(folder)} is the folder of a {found} run; expected one of a {kind} run")
     path, before = folder / _FILE, recall_all(folder)
     taken = {name for name in options if name in before and name not in given}
     for name in taken:

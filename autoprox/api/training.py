@@ -81,6 +81,7 @@ def trained(
     architecture: Path | None, asked: Mapping[str, Any], place: Path | None, resume: bool, watched: Watching
 ) -> tuple[Trained, Path]:
     """A training from its options to its end, and its folder; see `train`."""
+    from autoprox.api.captures import image_root
     from autoprox.api.tracking import tracker
     from autoprox.measuring.capture import check_device
     from autoprox.spaces import get_space
@@ -93,7 +94,7 @@ def trained(
         raise InputError("train needs images: name a data set or a folder of images with --dataset")
     check_device(asked["device"])
     recipe = recipe_for(get_space(space)).changed(**{name: asked[name] for name in NUMBERS})
-    root = None if asked["data_root"] is None else Path(asked["data_root"])
+    root = None if asked["data_root"] is None else image_root(asked["data_root"])
     task = Task(space, network, asked["dataset"], recipe, asked["seed"], root, asked["device"])
     check_memory([task])
     with (

@@ -101,7 +101,7 @@ def build(
     installed = benchmarks_home() / settings.name
     target = installed if asked["out"] is None else Path(asked["out"])
     if part is None:
-        _check_place(target)
+        _check_place(target, resume)
     with (
         running("build", run_dir, resume, asked) as folder,
         work_view() as view,
@@ -204,12 +204,16 @@ def _seeds(text: str) -> tuple[int, ...]:
     return tuple(range(numbers[0]))
 
 
-def _check_place(target: Path) -> None:
-    """Refuse, before long work, a place where the table could not be written."""
+def _check_place(target: Path, resume: bool) -> None:
+    """Refuse, before long work, a place where the table could not be written, or would replace that of another build."""
     from autoprox.files import check_writable
     from benchdata import check_replaceable
 
     check_replaceable(target)
+    if not resume and target.is_dir() and any(target.iterdir()):
+        raise InputError(
+            f"there is a table in {target}; choose another --name or --out, remove it, or go on with its build by --resume"
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -273,7 +277,9 @@ def retrain(
     if json:
         options.emit_json({"name": table.name, "rows": records, "within": not strange})
     else:
-        verdict = [] if strange else [f"all {len(found)} are within 1.96·√2·noise of what {table.name} records"]
+        verdict = (
+            [] if strange else [f"{len(found)} of {len(found)} are within 1.96·√2·noise of what {table.name} records"]
+        )
         show(*retrained_tables(records), *verdict)
     if strange:
         made = table.provenance.get("versions")

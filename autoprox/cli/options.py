@@ -61,7 +61,9 @@ _PROXY = "A proxy file, the name of a known proxy ('autoprox proxies') or an exp
 Bench = Annotated[
     list[str] | None,
     typer.Option(
-        "--bench", metavar="NAME|PATH", help="Ground truth, by name or path; repeatable. Default: what is installed."
+        "--bench",
+        metavar="NAME|PATH",
+        help="Ground truth, by name or path; repeatable. Default: what has the --datasets; without these, nano.",
     ),
 ]
 Spaces = Annotated[
@@ -71,7 +73,8 @@ Datasets = Annotated[
     str | None, typer.Option("--datasets", metavar="A,B", help="Data sets. Default: those that each table counts.")
 ]
 Labels = Annotated[
-    str | None, typer.Option("--labels", metavar="kd|base", help="Kind of accuracy. Default: that of each table.")
+    str | None,
+    typer.Option("--labels", metavar="KIND", help="Of accuracy, such as kd or base. Default: that of each table."),
 ]
 Proxies = Annotated[
     list[str], typer.Option("--proxy", metavar="FILE|NAME|EXPRESSION", help=f"{_PROXY}; several may follow.")

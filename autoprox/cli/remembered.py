@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import typer
 
 from autoprox.api import remembered
 from autoprox.api.remembered import recall_all, remember, running
+from autoprox.measuring.workers import Notice
+from autoprox.run_folder import newest_folder
 
 __all__ = ["recall", "recall_all", "remember", "running"]
 
@@ -24,6 +27,8 @@ def recall(
     option: str = "--run-dir",
 ) -> dict[str, Any]:
     """`autoprox.api.remembered.recall` of the options that were typed."""
+    if resume and run_dir is None:
+        warnings.warn(f"going on with {newest_folder(kind, option=option)}", Notice, stacklevel=2)
     given = [name for name in options if _is_given(context, name)]
     return remembered.recall(given, kind, run_dir, resume, options, numbers, option)
 

@@ -60,8 +60,8 @@ def train(
         "device": device,
         "track": track,
     }
+    asked = recall(context, "train", out, resume, given, NUMBERS, FOLDER)
     place = newest_folder("train", option=FOLDER) if resume and out is None else out
-    asked = recall(context, "train", place, resume, given, NUMBERS, FOLDER)
     found, folder = trained(architecture, asked, place, resume, stoppable(work_view, FOLDER))
     record = {**found.to_json(), "out": str(folder)}
     if json:

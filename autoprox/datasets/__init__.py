@@ -156,5 +156,5 @@ def _unknown(name: str, also: str) -> InputError:
 
 def _needed(name: str, root: Path | None) -> Path:
     if root is None:
-        raise InputError(f"the images of {name} are in no package; expected a data root: the folder with them")
+        raise InputError(f"the images of {name} are in no package; name the folder with them by --data-root")
     return root

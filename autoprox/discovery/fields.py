@@ -79,7 +79,7 @@ class PostponedError(Exception):
     """What a laboratory that postpones has been asked for and does not know yet."""
 
     def __init__(self, expressions: Sequence[Expression], fields: Sequence[Field]) -> None:
-        super().__init__(f"{len(expressions)} expressions are not measured yet")
+        super().__init__(f"expressions not measured yet: {len(expressions)}")
         self.expressions, self.fields = tuple(expressions), tuple(fields)
 
 

@@ -58,6 +58,11 @@ class DiscoverySettings:
         ):
             if value not in known:
                 raise InputError(f"there is no {name} {value!r}; choose one of {', '.join(known)}")
+        if self.structure != "tree" and self.preset != "auto-prox":
+            raise InputError(
+                f"the structure {self.structure} belongs to the preset auto-prox, and the preset is {self.preset}; choose "
+                "--preset auto-prox, or leave --structure out"
+            )
         if self.vocabulary != CORE.name and self.preset == "auto-prox":
             raise InputError(
                 f"the vocabulary {self.vocabulary} belongs to the preset pareto, and the preset is {self.preset}, whose "

@@ -170,8 +170,12 @@ def gather(
         networks = [(name, _key(space, table, row)) for table, row in rows]
         if len(set(networks)) < len(networks):
             twice = next(network for i, network in enumerate(networks) if network in networks[:i])
+            where = dict.fromkeys(
+                table.name for (table, _), network in zip(rows, networks, strict=True) if network == twice
+            )
             raise InputError(
-                f"architecture {twice[1]} of {name} is in the given tables twice; give tables without overlap"
+                f"architecture {twice[1]} of {name} is in the given tables twice ({', '.join(where)}); give tables without "
+                "overlap"
             )
         labels: dict[str, Labels] = {}
         kinds: dict[str, str] = {}

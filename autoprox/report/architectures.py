@@ -31,11 +31,14 @@ def search_tables(record: Mapping[str, Any]) -> list[RenderableType]:
         tail += f", {provenance['invalid']} without a usable score"
     if provenance["exhausted"]:
         tail += "; no further one within the budget was found"
+    best = picks["score_max"]
+    behind = best is not None and picks["score_winner"] is not None and best > picks["score_winner"]
     return [
         Text.assemble((record["space"], "bold"), f"  {choices(record['architecture'])}"),
         Text(),
         listing(("", "score", "params", "FLOPs"), rows, right=("score", "params", "FLOPs")),
         Text(tail, "dim"),
+        *[Text("a random pick scores higher than the winner: give --evaluations more", "yellow")] * behind,
         *left_out_lines(provenance.get("left_out") or ()),
     ]
 

@@ -92,7 +92,7 @@ class LiveDiscovery:
 def discovery_view() -> DiscoveryView:
     """The view that fits standard error."""
     console = standard_error()
-    return LiveDiscovery(console) if console.is_terminal else PlainDiscovery(console)
+    return LiveDiscovery(console) if console.is_terminal and not console.is_dumb_terminal else PlainDiscovery(console)
 
 
 def standing_panel(standing: Standing) -> RenderableType:

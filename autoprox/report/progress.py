@@ -139,4 +139,4 @@ def _write(text: str) -> None:
 def work_view() -> View:
     """The view that fits standard error."""
     console = standard_error()
-    return Bar(console) if console.is_terminal else PlainLines(console)
+    return Bar(console) if console.is_terminal and not console.is_dumb_terminal else PlainLines(console)

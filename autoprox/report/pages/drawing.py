@@ -204,12 +204,9 @@ def save(chart: Chart, folder: Path) -> list[Path]:
             handles, labels = ax.get_legend_handles_labels()
             known |= dict(zip(labels, handles, strict=True))
         if len(known) > 1:
-            figure.legend(
-                known.values(),
-                known.keys(),
-                loc="outside lower center",
-                ncols=min(len(known), int(figure.get_figwidth() / 1.7)),
-            )
+            entry = 0.5 + 0.065 * max(map(len, known))  # inches: the line, and letters of 8 points
+            ncols = max(1, min(len(known), int(figure.get_figwidth() / entry)))
+            figure.legend(known.values(), known.keys(), loc="outside lower center", ncols=ncols)
         paths = [folder / f"{chart.name}.{suffix}" for suffix in ("svg", "png", "pdf")]
         for path in paths:
             dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)

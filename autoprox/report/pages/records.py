@@ -58,6 +58,7 @@ _ALIKE = (
     (re.compile(r"\bthe branch .* is constant", re.DOTALL), "a branch is constant"),
     (re.compile(r"\bon \d+ of \d+ networks"), "on some networks"),
     (re.compile(r"\bthe \d+ networks"), "the networks"),
+    (re.compile(r"\bhalves agree with τ \S+ only"), "halves disagree"),
 )
 
 

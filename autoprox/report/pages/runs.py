@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +11,7 @@ from typing import Any
 
 from autoprox.errors import InputError
 from autoprox.files import clipped, read_json
-from autoprox.run_folder import SETTINGS
+from autoprox.run_folder import SETTINGS, newest_of
 
 __all__ = ["KINDS", "Run", "newest_run", "read_run"]
 
@@ -119,9 +118,7 @@ def _steps(path: Path, lines: int) -> list[dict[str, Any]]:
 
 def newest_run(root: Path = Path("runs")) -> Path:
     """Of the runs that can be reported the one that was started last; InputError where there is none."""
-    pattern = re.compile(rf"({'|'.join(KINDS)})-\d+")
-    folders = [folder for folder in root.glob("*") if pattern.fullmatch(folder.name)]
-    started = {folder: folder / SETTINGS for folder in folders if (folder / SETTINGS).is_file()}
-    if not started:
+    found = newest_of(KINDS, root)
+    if found is None:
         raise InputError(f"there is no run in {root}/ to report; name a run folder: {_WHICH}")
-    return max(started, key=lambda folder: (started[folder].stat().st_mtime_ns, folder.name))
+    return found
