@@ -249,7 +249,7 @@ def test_resume_remembers_what_was_asked_for(tmp_path: Path, capsys: Captured) -
     again = prints(capsys, ["search", "--resume", "--json"])  # the newest run, its proxy, its budget, its file
     for key in ("architecture", "score", "params", "out", "run_dir"):
         assert again[key] == first[key]
-    code, text = fails(capsys, ["search", "--resume", "--seed", "5"])
+    code, text = fails(capsys, ["search", "--resume", "--run-dir", "runs/search-1", "--seed", "5"])
     assert code == 2
     assert "has seed = 0, now 5 is asked for" in text
     code, text = fails(capsys, [*SEARCH, "--run-dir", "runs/search-1"])
@@ -369,6 +369,6 @@ def test_resuming_without_a_folder_says_with_which_it_goes_on(capsys: Captured) 
 
 
 def test_a_search_that_random_picks_beat_says_so(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = ["search", "--proxy", "width", "--space", "autoformer-sub", "--run-dir"]
-    assert "a random pick scores higher" in shows(capsys, [*asked, "few", "--evaluations", "1", "--seed", "1"])
+    asked = ["search", "--proxy", "depth", "--space", "autoformer-sub", "--run-dir"]
+    assert "a random pick scores higher" in shows(capsys, [*asked, "few", "--evaluations", "1"])
     assert "a random pick scores higher" not in shows(capsys, [*asked, "many", "--evaluations", "200"])

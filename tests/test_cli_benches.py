@@ -56,9 +56,9 @@ def trained(space: str = "pit-tiny", seeds: int = 3, datasets: tuple[str, ...] =
     return rows
 
 
-def store(folder: Path, rows: list[Row], **fields: Any) -> str:
+def store(folder: Path, rows: list[Row], name: str = "tiny", **fields: Any) -> str:
     usual = {"default_label": "mean", "default_datasets": ("digits",), "defects": (), "provenance": MADE}
-    made = Benchmark("tiny", "Tiny", "autoprox bench build", "Apache-2.0", rows=tuple(rows), **{**usual, **fields})
+    made = Benchmark(name, "Tiny", "autoprox bench build", "Apache-2.0", rows=tuple(rows), **{**usual, **fields})
     return str(write_benchmark(made, folder))
 
 
@@ -172,8 +172,8 @@ def test_tables_that_come_with_the_program_are_listed_as_embedded(tables: Path, 
 
 def test_tables_that_nobody_named_are_not_joined(tables: Path, capsys: Captured) -> None:
     rows = trained()
-    store(tables / "one", rows[:5])
-    store(tables / "two", rows[5:])
+    store(tables / "one", rows[:5], "one")
+    store(tables / "two", rows[5:], "two")
     assert run(["rank", "--proxy", "params", "--datasets", "digits"]) == 2
     said = "pit-tiny is in the tables one and two, whose accuracies need not compare; choose with --bench"
     assert said in capsys.readouterr().err

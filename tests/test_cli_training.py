@@ -196,7 +196,7 @@ def test_a_loss_that_is_not_finite_is_one_sentence(capsys: Captured) -> None:
         (["train", "arch.json", "--dataset", "./empty"], 2, "no folder in it"),
         (["train", "arch.json", "--dataset", "./one"], 2, "one class only, 'cat'"),
         (["train", "arch.json", "--dataset", "./hollow"], 2, "hollow/dog holds no image"),
-        (["train", "arch.json", "--dataset", "cifar100"], 2, "expected a data root"),
+        (["train", "arch.json", "--dataset", "cifar100"], 2, "name the folder with them by --data-root"),
         ([*TRAIN, "--learning-rate", "nan"], 2, "learning rate is nan; expected a positive number"),
         ([*TRAIN, "--learning-rate", "-1"], 2, "expected a positive number"),
         ([*TRAIN, "--epochs", "0"], 2, "--epochs"),
@@ -352,7 +352,7 @@ def test_a_build_grows_and_remembers_it(capsys: Captured) -> None:
     first.remove("pit-nano")
     prints(capsys, first)
     small = load_benchmark("mine")
-    again = ["bench", "build", "--resume", "--workers", "1"]
+    again = ["bench", "build", "--resume", "--run-dir", "runs/build-1", "--workers", "1"]
     code, text = fails(capsys, [*again, "--seeds", "9", "--seed", "1"])  # other architectures: another run
     assert (code, "has sample = 0, now 1 is asked for" in text) == (2, True)
     assert len(prints(capsys, again)["spaces"]) == 1
@@ -408,7 +408,7 @@ def test_records_outlive_broken_data(capsys: Captured) -> None:
         "--workers", "1", "--seeds", "1",
     ]  # fmt: skip
     prints(capsys, arguments)
-    again = ["bench", "build", "--resume", "--workers", "1", "--seeds", "2"]
+    again = ["bench", "build", "--resume", "--run-dir", "runs/build-1", "--workers", "1", "--seeds", "2"]
     image = folder / "cat" / "0.png"
     before = damage(image)
     code, text = fails(capsys, again)
@@ -495,7 +495,7 @@ def test_seeds_may_be_a_list(capsys: Captured) -> None:
         ([*BUILD, "--out", "arch.json"], 2, "a free place or a benchmark to replace"),
         ([*BUILD, "--out", "arch.json/table"], 3, "arch.json"),
         ([*BUILD, "--learning-rate", "0"], 2, "learning rate is 0.0; expected a positive number"),
-        (["bench", "build", "--resume"], 2, "there is no runs/build-N to resume"),
+        (["bench", "build", "--resume"], 2, "there is no build run in runs/ to resume"),
     ],
 )
 def test_a_wrong_build_leaves_nothing_behind(arguments: list[str], code: int, message: str, capsys: Captured) -> None:
@@ -551,7 +551,7 @@ def test_what_was_built_can_be_made_again(capsys: Captured) -> None:
         assert there.accuracy["digits", f"seed-{row['seed']}"] == row["recorded"]
         assert row["bound"] == pytest.approx(1.96 * 2**0.5 * row["seed_noise"], rel=1e-4)
     text = shows(capsys, [*arguments, "1"])
-    assert "all 1 are within 1.96·√2·noise of what" in " ".join(text.split())
+    assert "1 of 1 are within 1.96·√2·noise of what" in " ".join(text.split())
     altered(table, 50)
     assert run([*arguments, "2"]) == 3
     output = capsys.readouterr()

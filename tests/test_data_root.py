@@ -185,7 +185,7 @@ def test_a_data_set_without_images_is_named_before_any_work(root: Path, here: Pa
     assert "images is not a folder of chaoyang: expected train.json in it or in its chaoyang/; put them there" in errors
     code, out, errors = rank(capsys, table, root="nowhere")
     assert (code, out) == (3, "")
-    assert f"images of chaoyang: there is no folder {here / 'nowhere'}" in errors
+    assert f"there is no folder {here / 'nowhere'}; expected one with images" in errors
     assert run(["discover", "--bench", table, "--data-root", "images"]) == 2
     assert "not a folder of chaoyang" in capsys.readouterr().err
     assert not (here / "home").exists()

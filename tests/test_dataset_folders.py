@@ -266,6 +266,6 @@ def test_names_that_are_no_data_set(tmp_path):
             load_dataset(text)
     with pytest.raises(MissingError, match="there is no folder"):
         load_dataset(f"./{'x' * 300}")
-    with pytest.raises(InputError, match=r"images of flowers are in no package; expected a data root"):
+    with pytest.raises(InputError, match=r"images of flowers are in no package; name the folder with them"):
         load_dataset("flowers")
     assert [name for name, known in DATASETS.items() if known.needs_root] == ["cifar100", "flowers", "chaoyang"]

@@ -174,7 +174,7 @@ def test_requests_that_cannot_be_met(cifar):
         InputError, match=r"no data set 'imagenet'; expected one of .*chaoyang, or a folder of images of that name"
     ):
         image_batch("imagenet", cifar, 2, seed=0)
-    with pytest.raises(InputError, match="images of cifar100 are in no package; expected a data root"):
+    with pytest.raises(InputError, match="images of cifar100 are in no package; name the folder with them"):
         image_batch("cifar100", None, 2, seed=0)
     with pytest.raises(InputError, match="has 20 training images; 21 were asked for"):
         image_batch("cifar100", cifar, 21, seed=0)

@@ -108,7 +108,7 @@ def test_published_data_sets_from_a_root(name: str, here: Path, capsys: Captured
     ("more", "message"),
     [
         (["--augment"], "noise images cannot be augmented; name real ones with --data-root or --dataset"),
-        (["--dataset", "cifar100"], "the images of cifar100 are in no package; expected a data root"),
+        (["--dataset", "cifar100"], "the images of cifar100 are in no package; name the folder with them"),
         (["--dataset", "digit"], "did you mean 'digits'"),
         (["--dataset", "photos", "--data-root", "."], "or a folder of images of that name in "),
         (["--dataset", "./photos"], "or a folder of images of that name in "),
