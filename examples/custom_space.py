@@ -26,7 +26,7 @@ autoprox.register_space(
 
 def main() -> None:
     """Everything is written to the current folder."""
-    found = autoprox.search("snip", space="my-vit", max_params="120K", evaluations=24, workers=1)
+    found = autoprox.search("snip", space="my-vit", max_params="120K", evaluations=60, workers=1)
     print(found)
     network = found.network(classes=10)
     print(f"{found.params} parameters, logits of shape {tuple(network(torch.zeros(1, 3, 32, 32)).shape)}")

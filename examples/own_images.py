@@ -25,7 +25,7 @@ def draw(folder: Path, each: int = 40) -> None:
 def main(images: Path) -> None:
     """Everything is written to the current folder."""
     found = autoprox.search(
-        "snip", space="pit-nano", dataset=images, max_params="20K", evaluations=16, batch_size=8, workers=1
+        "snip", space="pit-nano", dataset=images, max_params="20K", evaluations=100, batch_size=8, workers=1
     )
     print(found)
     trained = autoprox.train(found.out, images, epochs=3, batch_size=16, out="trained")

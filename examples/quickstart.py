@@ -11,7 +11,7 @@ def main(evaluations: int) -> None:
     """Everything is written to the current folder."""
     found = autoprox.discover(evaluations=evaluations, spaces="pit-nano", datasets="digits", workers=1)
     print(found)
-    winner = autoprox.search(found.proxy, max_params="20K", evaluations=16, workers=1)
+    winner = autoprox.search(found.proxy, max_params="20K", evaluations=100, workers=1)
     print(winner)
     print(f"SNIP says {autoprox.score(winner, 'snip'):.4g} of it")
     trained = autoprox.train(winner.out, "digits", epochs=1)

@@ -13,11 +13,9 @@ TEXT = "a proxy reads gradients of a network that was never trained and guesses 
 def main() -> None:
     """Everything is written to the current folder."""
     Path("text.txt").write_text(TEXT, encoding="utf-8")
-    found = autoprox.search(
-        "snip", space="flexibert", algorithm="random", text="text.txt", batch_size=2, evaluations=3, workers=1
-    )
+    found = autoprox.search("snip", space="flexibert", text="text.txt", batch_size=2, evaluations=40, workers=1)
     print(found)
-    models = [("flexibert", json.dumps(row["architecture"])) for row in found.records]
+    models = [("flexibert", json.dumps(row["architecture"])) for row in found.records[:5]]
     for text in ("text.txt", None):
         scores = autoprox.score(models, "snip", text=text, batch_size=2, workers=1)
         values = ", ".join(f"{row['score']:.4g}" for row in scores.records)
