@@ -71,12 +71,12 @@ class RunFolder:
         old, new = found.get("settings"), json.loads(json.dumps(expected["settings"]))
         if not isinstance(old, dict):
             raise InputError(f"{self.path / SETTINGS} is damaged: expected 'settings' to be an object; start a new run")
-        for name in sorted({*old, *new}):
-            if old.get(name) != new.get(name):
-                raise InputError(
-                    f"the run in {self.path} has {name} = {json.dumps(old.get(name))}, now {json.dumps(new.get(name))} "
-                    f"is asked for; resume with the same settings, or name another folder with {self._option}"
-                )
+        if differs := _difference(old, new):
+            name, before, now = differs
+            raise InputError(
+                f"the run in {self.path} has {name} = {clipped(json.dumps(before))}, now {clipped(json.dumps(now))} is asked "
+                f"for; resume with the same settings, or name another folder with {self._option}"
+            )
 
     def load(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         """The last state and the journal up to it; (None, []) where no step was finished."""
@@ -136,6 +136,17 @@ class RunFolder:
         except MissingError as error:
             raise MissingError(f"{error}; then go on with --resume") from None
         self._lines, self._size, self._digest = count, self._size + len(text), digest
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first setting that is another one, and both; of settings that are records themselves the part that differs."""
+    name = next((name for name in sorted({*old, *new}) if old.get(name) != new.get(name)), None)
+    if name is None:
+        return None
+    before, now = old.get(name), new.get(name)
+    if isinstance(before, dict) and isinstance(now, dict) and (inner := _difference(before, now)):
+        return f"{name}.{inner[0]}", inner[1], inner[2]
+    return name, before, now
 
 
 def _sealed(journal: hashlib._Hash, state: Mapping[str, Any]) -> str:

@@ -124,6 +124,14 @@ def test_resume_needs_a_run_of_this_kind_with_these_settings(tmp_path: Path) -> 
     RunFolder(tmp_path, "discover", {"seed": 1}, resume=False)
     with pytest.raises(InputError, match="no run of this command"):
         RunFolder(tmp_path, "search", {"seed": 1}, resume=True)
+    RunFolder(tmp_path / "inner", "train", {"recipe": {"epochs": 60, "schedule": {"warmup": 0.1}}}, resume=False)
+    for recipe, said in (
+        ({"epochs": 70, "schedule": {"warmup": 0.1}}, "has recipe.epochs = 60, now 70 is asked for"),
+        ({"epochs": 60, "schedule": {}}, "has recipe.schedule.warmup = 0.1, now null is asked for"),
+        (None, "has recipe = .*, now null is asked for"),
+    ):
+        with pytest.raises(InputError, match=said):
+            RunFolder(tmp_path / "inner", "train", {"recipe": recipe}, resume=True)
     with pytest.raises(InputError, match="has seed = 1, now 2 is asked for"):
         RunFolder(tmp_path, "discover", {"seed": 2}, resume=True)
 

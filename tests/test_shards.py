@@ -159,7 +159,7 @@ def test_a_build_from_two_folders(place: Path, monkeypatch: pytest.MonkeyPatch, 
     prints(capsys, [*BUILD, "--epochs", "2", "--run-dir", "otherwise", "--shard", "1/2"])
     code, told = fails(capsys, ["bench", "merge", "part-1", "otherwise", "--run-dir", "never"])
     assert code == 2
-    assert "has changes = " in told
+    assert "has changes.epochs = 2, now 1 is asked for" in told
 
 
 def table(name: str) -> tuple[object, bytes]:

@@ -258,8 +258,8 @@ def _whiskers(
         ax.scatter([at + shift], [value], s=20, color=colour, label=label if at == 0 else None, zorder=3)
         side = -1 if shift < 0 else 1
         ax.annotate(
-            write(value), (at + shift, value), (6 * side, 0), textcoords="offset points", fontsize=7.5,
-            ha="right" if side < 0 else "left", va="center", color=colour,
+            write(value), (at + shift, value), (6 * side, 1), textcoords="offset points", fontsize=7.5,
+            ha="right" if side < 0 else "left", va="bottom", color=colour,
         )  # fmt: skip
 
 
