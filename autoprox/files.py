@@ -23,6 +23,7 @@ __all__ = [
     "clipped",
     "locked",
     "read_json",
+    "read_text",
     "remove_unfinished",
     "replacing",
     "write_json",
@@ -141,16 +142,29 @@ def read_json(path: Path, what: str) -> Any:
     Raises:
         InputError: there is no such file, or it is not JSON.
     """
+    text = read_text(path, what)
     try:
-        if path.stat().st_size > _LARGEST:
-            raise InputError(f"the {what} {path} is damaged: it has more than {_LARGEST // 2**20} MiB")
-        return json.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows write such a mark
-    except FileNotFoundError:
-        raise InputError(f"there is no {what} {clipped(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the {what} {clipped(path)} cannot be read: {_reason(error)}") from None
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"the {what} {path} is damaged or not JSON ({error})") from None
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read a text file; ``what`` says in errors what it should have been.
+
+    Raises:
+        InputError: there is no such file, it cannot be read, or it has no end, as some devices, or one too far away.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise InputError(f"the {what} {path} is damaged: it has more than {_LARGEST // 2**20} MiB")
+        return content.decode("utf-8-sig")  # editors of Windows write such a mark
+    except FileNotFoundError:
+        raise InputError(f"there is no {what} {clipped(path)}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"the {what} {clipped(path)} cannot be read: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:

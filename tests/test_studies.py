@@ -116,7 +116,7 @@ def test_a_file_without_designs_or_truth(tmp_path: Path) -> None:
     path.write_text("[truth.nano]", encoding="utf-8")
     with pytest.raises(InputError, match="has no design"):
         read_plan(path)
-    with pytest.raises(InputError, match="cannot read the study"):
+    with pytest.raises(InputError, match="there is no study"):
         read_plan(tmp_path / "absent.toml")
 
 

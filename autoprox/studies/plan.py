@@ -11,6 +11,7 @@ from typing import Any
 
 from autoprox.discovery.settings import DiscoverySettings
 from autoprox.errors import InputError
+from autoprox.files import read_text
 from autoprox.measuring.capture import CaptureSettings, check_device
 from autoprox.proxies.proxy import Proxy, resolve_proxy
 
@@ -154,10 +155,8 @@ def read_plan(path: Path) -> Plan:
         InputError: it is not there, is no TOML, or a key or a value is wrong; names it and says what is allowed.
     """
     try:
-        record = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the study {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        record = tomllib.loads(read_text(path, "study"))
+    except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is no TOML file: {error}") from None
     keys = (
         "methods", "truth", "design", "evaluations", "seeds", "init_seeds", "batch_sizes", "fitness", "data_root", "device",
