@@ -138,7 +138,7 @@ def test_a_build_stops_goes_on_and_grows(tmp_path: Path) -> None:
 
 def test_other_recipes_do_not_mix(tmp_path: Path) -> None:
     run(tmp_path / "run", replace(SETTINGS, architectures=1, seeds=(0,)))
-    with pytest.raises(InputError, match="has changes.epochs = 1, now 2 is asked for"):
+    with pytest.raises(InputError, match=r"has changes\.epochs = 1, now 2 is asked for"):
         run(tmp_path / "run", replace(SETTINGS, epochs=2))
 
 
