@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["AutoproxError", "InputError", "InterruptedRunError", "MissingError"]
+__all__ = ["AutoproxError", "InputError", "InterruptedRunError", "MissingError", "check_least"]
 
 
 class AutoproxError(Exception):
@@ -27,3 +27,9 @@ class InterruptedRunError(AutoproxError):
     """The user stopped a run at a safe point (exit code 130): the text says how to resume."""
 
     exit_code = 130
+
+
+def check_least(what: str, number: int, least: int) -> None:
+    """Raise InputError where a number that a user has given is too small."""
+    if number < least:
+        raise InputError(f"the {what} is {number}; expected {least} or more")

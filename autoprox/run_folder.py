@@ -18,7 +18,17 @@ from typing import Any
 from autoprox.errors import InputError, MissingError
 from autoprox.files import clipped, locked, read_json, remove_unfinished, write_json
 
-__all__ = ["SETTINGS", "RunFolder", "claimed", "discard", "kind_of", "new_folder", "newest_folder", "newest_of"]
+__all__ = [
+    "SETTINGS",
+    "RunFolder",
+    "claimed",
+    "discard",
+    "kind_in",
+    "kind_of",
+    "new_folder",
+    "newest_folder",
+    "newest_of",
+]
 
 SETTINGS = "settings.json"
 _STATE, _JOURNAL, _LOCK = "state.json", "journal.jsonl", ".lock"
@@ -179,7 +189,12 @@ def kind_of(path: Path) -> str | None:
         record = json.loads((path / SETTINGS).read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    found = re.fullmatch(r"autoprox-(\w+)-run", str(record.get("format"))) if isinstance(record, dict) else None
+    return kind_in(record)
+
+
+def kind_in(settings: object) -> str | None:
+    """The kind of run that a settings file is of, by its format."""
+    found = re.fullmatch(r"autoprox-(\w+)-run", str(settings.get("format"))) if isinstance(settings, dict) else None
     return found[1] if found else None
 
 

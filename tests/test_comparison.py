@@ -12,12 +12,12 @@ import pytest
 from scipy.stats import kendalltau
 
 from autoprox.errors import InputError
-from autoprox.measuring.capture import CaptureSettings
+from autoprox.measuring.capture import CaptureSettings, architecture_digest
 from autoprox.measuring.workers import Notice, Workers
 from autoprox.proxies.known import BASELINES
 from autoprox.proxies.proxy import Proxy, resolve_proxy
-from autoprox.ranking.comparison import compare
-from autoprox.ranking.problem import Group, digest, gather, numbers_of
+from autoprox.ranking.comparison import compare, part_of
+from autoprox.ranking.problem import Group, gather, numbers_of
 from autoprox.spaces import get_space
 from benchdata import Benchmark, Row, load_benchmark
 
@@ -110,7 +110,9 @@ def test_what_a_proxy_was_found_on_is_no_test_for_any(tmp_path: Path) -> None:
     """As where a table has grown, so that another part of it is test now."""
     grown = group(20)
     seen = [*grown.part("discovery").networks, *grown.part("test").networks[:3]]
-    found = Proxy(resolve_proxy("width").expression, "best.json", {}, {"seen": {"pit-tiny": [*map(digest, seen)]}})
+    found = Proxy(
+        resolve_proxy("width").expression, "best.json", {}, {"seen": {"pit-tiny": [*map(architecture_digest, seen)]}}
+    )
     expected = "3 of the 8 test architectures of pit-tiny are left out, since best.json was found on them"
     with Workers(1) as workers, pytest.warns(Notice, match=expected):
         rows = compare([grown], [found], SETTINGS, tmp_path / "memo", workers, split="test", resamples=20).rows
@@ -118,6 +120,8 @@ def test_what_a_proxy_was_found_on_is_no_test_for_any(tmp_path: Path) -> None:
     with Workers(1) as workers:
         rows = compare([grown], [found], SETTINGS, tmp_path / "memo", workers, resamples=20).rows
     assert rows[0]["n"] == 20
+    with pytest.warns(Notice, match=expected):
+        assert len(part_of(grown, "test", [found]).networks) == 5
 
 
 @pytest.mark.parametrize("seen", [None, 3, {"pit-tiny": 3}, {"pit-tiny": [3, None]}])

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoprox.errors import InputError, MissingError
+from autoprox.errors import InputError, MissingError, check_least
 from autoprox.files import clipped
 
 if TYPE_CHECKING:
@@ -45,9 +45,8 @@ def capture_settings(
     from autoprox.measuring.images import classes_of
     from autoprox.measuring.tokens import text_file
 
-    for what, number, least in (("batch size", batch_size, 1), ("seed", seed, 0)):
-        if number < least:
-            raise InputError(f"the {what} is {number}; expected {least} or more")
+    check_least("batch size", batch_size, 1)
+    check_least("seed", seed, 0)
     if getattr(workers, "local", True):
         check_device(device)
     if augment and data_root is None and dataset is None:

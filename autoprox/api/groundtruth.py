@@ -85,6 +85,7 @@ def _check_one_each(tables: Sequence[Benchmark], spaces: Sequence[str]) -> None:
 
 
 def _caution(tables: Sequence[Benchmark], groups: Sequence[Group]) -> None:
+    """Point out data sets that a table with known defects does not count by default."""
     used = {name for group in groups for name in group.labels}
     for table in tables:
         there = {name for space in table.spaces for name in table.datasets(space)}

@@ -20,14 +20,15 @@ from autoprox.errors import InputError, InterruptedRunError
 from autoprox.files import write_json
 from autoprox.language.expression import complexity
 from autoprox.language.text import parse, to_text
-from autoprox.measuring.capture import batch_key
+from autoprox.measuring.capture import architecture_digest, batch_key
 from autoprox.measuring.losses import left_out
 from autoprox.measuring.shards import Shard
 from autoprox.measuring.workers import Progress, Workers, silent
 from autoprox.proxies.proxy import Proxy, load_proxy
 from autoprox.ranking.ceiling import ceilings_of
+from autoprox.ranking.correlations import LEAST_LABELS
 from autoprox.ranking.fitness import Fitness
-from autoprox.ranking.problem import LEAST_IN_PART, LEAST_LABELS, PARTS, Group, dealt_anew, digest, split_hash, tells
+from autoprox.ranking.problem import LEAST_IN_PART, PARTS, Group, dealt_anew, split_hash, tells
 from autoprox.run_folder import RunFolder
 from autoprox.versions import versions
 from benchdata import Benchmark
@@ -375,7 +376,9 @@ class _Run:
             "likeness": found.likeness,
             "front": summary["front"],
             "null": self.settings.null,
-            "seen": {f.group.space: sorted(map(digest, f.group.part(*_SEEN).networks)) for f in self.fields},
+            "seen": {
+                f.group.space: sorted(map(architecture_digest, f.group.part(*_SEEN).networks)) for f in self.fields
+            },
             "versions": versions(),
             "seconds": round(self._seconds(), 1),
         }

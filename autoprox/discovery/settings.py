@@ -8,7 +8,7 @@ from typing import Any
 
 from autoprox.discovery.evolution import CORE, VOCABULARIES, Vocabulary, extended
 from autoprox.discovery.genotypes import STRUCTURES
-from autoprox.errors import InputError
+from autoprox.errors import InputError, check_least
 from autoprox.measuring.capture import CaptureSettings
 from autoprox.proxies.proxy import Proxy
 from autoprox.ranking.fitness import FITNESS, Pair
@@ -68,13 +68,9 @@ class DiscoverySettings:
                 f"the vocabulary {self.vocabulary} belongs to the preset pareto, and the preset is {self.preset}, whose "
                 "inputs are those of core; choose --preset pareto, or leave --vocabulary out"
             )
-        for what, number, least in (
-            ("number of evaluations", self.evaluations, 1),
-            ("batch size", self.capture.batch_size, 1),
-            ("seed", self.seed, 0),
-        ):
-            if number < least:
-                raise InputError(f"the {what} is {number}; expected {least} or more")
+        check_least("number of evaluations", self.evaluations, 1)
+        check_least("batch size", self.capture.batch_size, 1)
+        check_least("seed", self.seed, 0)
 
     def to_json(self) -> dict[str, Any]:
         record = {**asdict(self), "capture": self.capture.to_json()}

@@ -22,7 +22,7 @@ from autoprox.proxies.known import KNOWN_PROXIES
 from autoprox.proxies.proxy import Proxy
 from autoprox.ranking.agreement import joint_agreement
 from autoprox.ranking.assessment import Assessor
-from autoprox.ranking.comparison import SPLITS, labelled, measured_populations
+from autoprox.ranking.comparison import SPLITS, measured_populations, part_of
 from autoprox.ranking.evidence import Estimate
 from autoprox.ranking.problem import LEAST_IN_PART, Group
 
@@ -186,7 +186,7 @@ def explain(
     known[_SIZE] = canonical(parse_proxy(_SIZE))
     variants = [rest for _, rest in rests.values() if rest is not None]
     wanted = list(dict.fromkeys(f for e in (whole, *variants, *known.values()) for f in features(e)))
-    parts = [labelled(group.part("test") if split == "test" else group, split) for group in groups]
+    parts = [part_of(group, split, [proxy]) for group in groups]
     parts, taken, _ = measured_populations(parts, wanted, settings, memo, workers, progress)
     populations = [by_capture[settings] for by_capture in taken]
 

@@ -364,5 +364,5 @@ def _leaf(block: dict[str, Tensor]) -> Callable[[str], Tensors]:
 
 
 def architecture_digest(network: Network) -> str:
-    """A short name for files."""
+    """A short name for files and records."""
     return hashlib.sha256("|".join(network).encode()).hexdigest()[:24]

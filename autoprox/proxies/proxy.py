@@ -71,7 +71,7 @@ class Proxy:
         ]
 
     def seen(self, space: str) -> frozenset[str]:
-        """The architectures of a space that it was found on, as `autoprox.ranking.problem.digest` names them."""
+        """The architectures of a space that it was found on, as `autoprox.measuring.capture.architecture_digest` names them."""
         of_spaces = self.provenance.get("seen")
         found = of_spaces.get(space) if isinstance(of_spaces, dict) else None
         return frozenset(name for name in found if isinstance(name, str)) if isinstance(found, list) else frozenset()

@@ -14,7 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from autoprox.errors import InputError
 from autoprox.ranking.bands import bands_of
-from autoprox.ranking.correlations import KendallTargets, kendall, kendalls, pair, partial_kendall, pearson, spearman
+from autoprox.ranking.correlations import (
+    LEAST_LABELS,
+    KendallTargets,
+    kendall,
+    kendalls,
+    pair,
+    partial_kendall,
+    pearson,
+    spearman,
+)
 from autoprox.ranking.resampling import Floats, Interval, Pairing, Target, Variable, bootstrap, interval, sign_matrix
 
 __all__ = [
@@ -168,9 +177,7 @@ def resampled_rows(
     if not any(labels for labels, _ in groups):
         raise InputError("no data set to compute correlations on; expected at least one space with one data set")
     whole = []
-    somewhere: dict[
-        str, NDArray[np.bool_]
-    ] = {}  # of each space, the architectures that have a label in one of its groups
+    somewhere: dict[str, NDArray[np.bool_]] = {}  # the architectures of a space with a label in one of its groups
     for space, (labels, params) in zip(order, groups, strict=True):
         sizes = checked("parameter count", params, params)
         columns = {dataset: _labels_of(dataset, row, sizes) for dataset, row in labels.items()}
@@ -254,6 +261,6 @@ def checked(what: str, values: ArrayLike, sizes: ArrayLike) -> Floats:
 
 def _labels_of(dataset: str, labels: ArrayLike, sizes: Floats) -> Floats:
     row = pair(sizes, labels)[1]
-    if (count := int((~np.isnan(row)).sum())) < 3:
-        raise InputError(f"{dataset}: {count} architectures with a label; rank statistics need at least 3")
+    if (count := int((~np.isnan(row)).sum())) < LEAST_LABELS:
+        raise InputError(f"{dataset}: {count} architectures with a label; rank statistics need at least {LEAST_LABELS}")
     return row

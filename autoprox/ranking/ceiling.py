@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from autoprox.errors import InputError
 from autoprox.ranking.agreement import Interval, joint_agreement, kendall
+from autoprox.ranking.correlations import LEAST_LABELS
 from autoprox.ranking.resampling import Floats
 from autoprox.spaces import get_space
 from benchdata import Benchmark
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["NoiseCeiling", "ceilings_of", "noise_ceiling", "seed_labels", "seed_of"]
 
 _SEED = re.compile(r"seed-(0|[1-9][0-9]*)")
-_LEAST_SEEDS, _LEAST = 2, 3  # architectures: rank statistics need 3
+_LEAST_SEEDS = 2
 _ROUNDING = 0.01  # accuracy points by which a label may differ from the mean over seeds that it is
 
 
@@ -114,7 +115,9 @@ def ceilings_of(
                 continue
             means = np.mean(list(seeds.values()), axis=0)
             complete = ~np.isnan(means)
-            if complete.sum() >= _LEAST and np.allclose(labels[complete], means[complete], rtol=0, atol=_ROUNDING):
+            if complete.sum() >= LEAST_LABELS and np.allclose(
+                labels[complete], means[complete], rtol=0, atol=_ROUNDING
+            ):
                 found[group.space, dataset] = noise_ceiling(seeds, seed=seed, resamples=resamples)
     return found
 
@@ -156,10 +159,10 @@ def noise_ceiling(labels: Mapping[int, ArrayLike], *, seed: int = 0, resamples: 
     table = np.array([labels[name] for name in seeds], dtype=float)  # (seeds, architectures)
     table = table[:, ~np.isnan(table).any(axis=0)]
     n = table.shape[1]
-    if n < _LEAST:
+    if n < LEAST_LABELS:
         raise InputError(
             f"{n} architectures have an accuracy of each of the {len(seeds)} training seeds; a noise ceiling needs at "
-            f"least {_LEAST}, so train more"
+            f"least {LEAST_LABELS}, so train more"
         )
     # the sums of equal accuracies in another order differ in their last digits, which must not part a tie
     others = [np.delete(table, i, axis=0).mean(axis=0).round(9) for i in range(len(seeds))]

@@ -24,8 +24,9 @@ from autoprox.proxies.known import BASELINES
 from autoprox.proxies.proxy import Proxy, named, resolve_proxy
 from autoprox.ranking.agreement import agreement
 from autoprox.ranking.assessment import Assessor
+from autoprox.ranking.correlations import LEAST_LABELS
 from autoprox.ranking.evidence import Evidence
-from autoprox.ranking.problem import LEAST_LABELS, Group
+from autoprox.ranking.problem import Group
 
 __all__ = [
     "SPLITS",
@@ -35,6 +36,7 @@ __all__ = [
     "labelled",
     "measure_part",
     "measured_populations",
+    "part_of",
     "with_baselines",
 ]
 
@@ -167,8 +169,16 @@ def _asked(
     asked = with_baselines(proxies)
     expressions = [canonical(proxy.expression) for proxy in asked]
     wanted = list(dict.fromkeys(feature for e in expressions for feature in features(e)))
-    parts = groups if split == "all" else [_unseen(group.part("test"), asked) for group in groups]
-    return asked, expressions, wanted, [labelled(part, split) for part in parts]
+    return asked, expressions, wanted, [part_of(group, split, asked) for group in groups]
+
+
+def part_of(group: Group, split: str, proxies: Sequence[Proxy]) -> Group:
+    """What proxies are measured on: the labelled architectures of a split, those of ``test`` that none was found on.
+
+    Raises:
+        InputError: fewer than three have a label on some data set; names the split.
+    """
+    return labelled(group if split == "all" else _unseen(group.part("test"), proxies), split)
 
 
 def _unseen(group: Group, proxies: Sequence[Proxy]) -> Group:

@@ -10,6 +10,7 @@ from autoprox.errors import InputError
 from autoprox.ranking.resampling import Floats, Pairing, Target, Variable, quotient, sign_matrix
 
 __all__ = [
+    "LEAST_LABELS",
     "KendallTargets",
     "kendall",
     "kendalls",
@@ -21,6 +22,9 @@ __all__ = [
     "spearman",
     "weighted_kendall",
 ]
+
+LEAST_LABELS = 3
+"""Architectures with a label that rank statistics need."""
 
 _CHUNK = 1 << 22  # comparisons held at once: 16 MB of float32, about the size of a last-level cache
 _MANY = 600  # architectures from which sorting, one pair of rows at a time, beats n² comparisons (measured, one core)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from autoprox.errors import InputError
-from autoprox.measuring.capture import Network
+from autoprox.measuring.capture import Network, architecture_digest
 from autoprox.proxies.evaluation import Population
+from autoprox.ranking.correlations import LEAST_LABELS
 from autoprox.spaces import Space, get_space
 from benchdata import Benchmark, Row
 from primitives.statistics import ARCHITECTURE_NUMBERS
@@ -20,11 +21,9 @@ from primitives.statistics import ARCHITECTURE_NUMBERS
 __all__ = [
     "FRACTIONS",
     "LEAST_IN_PART",
-    "LEAST_LABELS",
     "PARTS",
     "Group",
     "dealt_anew",
-    "digest",
     "gather",
     "numbers_of",
     "split_hash",
@@ -39,9 +38,6 @@ FRACTIONS = {"discovery": 0.42, "selection": 0.18, "test": 0.40}
 LEAST_IN_PART = (
     5  # architectures; chance alone moves a tau of 5 by .41 (one sd), so a result to rely on needs many more
 )
-
-LEAST_LABELS = 3
-"""Architectures with a label that rank statistics need."""
 
 Labels = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -97,8 +93,8 @@ class Group:
         return self.take([i for i, network in enumerate(self.networks) if parts[network] in names])
 
     def unless(self, digests: Collection[str]) -> Group:
-        """The architectures whose `digest` is not among these."""
-        return self.take([i for i, network in enumerate(self.networks) if digest(network) not in digests])
+        """The architectures whose `architecture_digest` is not among these."""
+        return self.take([i for i, network in enumerate(self.networks) if architecture_digest(network) not in digests])
 
     def population(self) -> Population:
         """The networks as a population without features yet."""
@@ -115,11 +111,6 @@ def dealt_anew(groups: Iterable[Group], seed: int) -> list[Group]:
     """Groups whose labels are shuffled, as a run on shuffled labels with this seed has them."""
     rng = np.random.default_rng(seed)
     return [group.shuffled(rng) for group in groups]
-
-
-def digest(network: Network) -> str:
-    """A short name of an architecture, for records of what a proxy was found on."""
-    return hashlib.sha256("|".join(network).encode()).hexdigest()[:12]
 
 
 def numbers_of(networks: Sequence[Network], classes: int | None = None) -> dict[str, list[float]]:

@@ -9,9 +9,7 @@ from rich.text import Text
 
 __all__ = ["show", "standard_error"]
 
-_READABLE = (
-    80  # columns that tables are laid out for; a narrower terminal breaks their lines rather than losing numbers
-)
+_READABLE = 80  # columns that tables are laid out for; a narrower terminal breaks lines rather than losing numbers
 _PIPED = 200  # columns where there is no terminal: what is read by a program or a pager is not cut to 80
 
 

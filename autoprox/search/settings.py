@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from autoprox.errors import InputError
+from autoprox.errors import InputError, check_least
 from autoprox.measuring.capture import CaptureSettings
 from autoprox.spaces import get_space
 
@@ -64,10 +64,8 @@ class SearchSettings:
                 f"{self.positions} positions belong to the algorithm blockwise, and the algorithm is {self.algorithm}; "
                 "choose --algorithm blockwise, or leave --positions out"
             )
-        if self.evaluations < 1:
-            raise InputError(f"the number of evaluations is {self.evaluations}; expected 1 or more")
-        if self.seed < 0:
-            raise InputError(f"the seed is {self.seed}; expected 0 or more")
+        check_least("number of evaluations", self.evaluations, 1)
+        check_least("seed", self.seed, 0)
 
     def to_json(self) -> dict[str, Any]:
         names = ["space", "algorithm", "max_params", "max_flops", "evaluations", "seed", "population", "tournament"]

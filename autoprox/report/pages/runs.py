@@ -11,7 +11,7 @@ from typing import Any
 
 from autoprox.errors import InputError
 from autoprox.files import clipped, read_json
-from autoprox.run_folder import SETTINGS, newest_of
+from autoprox.run_folder import SETTINGS, kind_in, newest_of
 
 __all__ = ["KINDS", "Run", "newest_run", "read_run"]
 
@@ -68,7 +68,7 @@ def read_run(path: Path) -> Run:
         raise InputError(f"{clipped(path)} is no run folder: it has no {SETTINGS}; {_WHICH}")
     record = read_json(path / SETTINGS, "settings file of a run")
     form = record.get("format") if isinstance(record, dict) else None
-    kind = form.removeprefix("autoprox-").removesuffix("-run") if isinstance(form, str) else ""
+    kind = kind_in(record)
     if kind in _OTHERS:
         raise InputError(f"{clipped(path)} is the folder of a {kind} run; {_OTHERS[kind]}; {_WHICH}")
     if kind not in KINDS or record.get("version") != 1 or not isinstance(record.get("settings"), dict):
